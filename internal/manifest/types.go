@@ -1,4 +1,3 @@
-// Package manifest reads what an application says of itself.
 package manifest
 
 import (

@@ -1,0 +1,451 @@
+package manifest
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/atollhq/atoll/internal/fault"
+)
+
+// checker finds what is wrong between the parts of an application whose keys are all of the right type.
+type checker struct{ *loader }
+
+const (
+	maxName     = 40
+	namePattern = `^[a-z]([a-z0-9-]*[a-z0-9])?$`
+)
+
+var (
+	nameOf    = regexp.MustCompile(namePattern)
+	topicForm = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*$`)
+)
+
+func (c *checker) check() {
+	c.name(lookup(c.root, "app"), c.app.Name, "an application")
+	c.gateway()
+	c.routes()
+	for _, s := range c.app.Services {
+		c.service(s)
+	}
+	c.reachable()
+	c.topics()
+	c.cycles()
+	c.databases()
+	c.ports()
+	c.sagas()
+}
+
+// name checks the form of a name, where there is one.
+func (c *checker) name(n *yaml.Node, name, of string) {
+	if name != "" && (len(name) > maxName || !nameOf.MatchString(name)) {
+		c.add(c.fault(n, fault.CodeBadName, "%q is not a name for %s", name, of).
+			Fix("use at most %d lower-case letters, digits and hyphens, with a letter first", maxName))
+	}
+}
+
+func (c *checker) service(s *Service) {
+	n := c.nodes[s]
+	c.name(lookup(n, "service"), s.Name, "a service")
+	c.calls(s, n)
+	c.variables(s, n)
+	c.secrets(s, n)
+	c.files(s, n)
+	if s.Protocol != ProtocolGRPC && s.Protocol != ProtocolTCP && s.Protocol != ProtocolHTTP {
+		return // said by the decoder
+	}
+	if s.Ready.Kind == ReadyHTTP && s.Protocol != ProtocolHTTP {
+		c.add(c.fault(lookup(n, "ready"), fault.CodeBadValue, "a path is asked by HTTP, and %s speaks %s", s.Name, s.Protocol).
+			Fix("write ready: %s", map[bool]string{true: "grpc", false: "tcp"}[s.Protocol == ProtocolGRPC]))
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		c.add(c.fault(lookup(n, "port"), fault.CodeBadValue, "%d is not a port", s.Port).Fix("write a number from 1 to 65535"))
+	}
+	if s.Port > 0 && s.Replicas.Min > 1 {
+		c.add(c.fault(lookup(n, "replicas"), fault.CodeReplicasNeedOwnPort,
+			"%s insists on port %d, which only one replica can listen on", s.Name, s.Port).
+			Fix("take away port and let the program listen on $PORT, or write replicas: 1"))
+	}
+	if s.Limits.CPU < 0 {
+		c.add(c.fault(lookup(n, "limits", "cpu"), fault.CodeBadValue, "a limit of processors cannot be negative").Fix("write cpu: 0.5"))
+	}
+	for topic, path := range s.Subscribes {
+		if !strings.HasPrefix(path, "/") {
+			c.add(c.fault(lookup(n, "subscribes", topic), fault.CodeBadPath, "%q is not a path", path).
+				Fix("write the path of %s that takes the event, such as /events/%s", s.Name, topic))
+		}
+	}
+}
+
+func (c *checker) calls(s *Service, n *yaml.Node) {
+	seen := map[string]bool{}
+	for i, call := range s.Calls {
+		at := lookup(n, "calls", i)
+		if at.Kind == yaml.MappingNode {
+			at = lookup(at, "service")
+		}
+		switch {
+		case call.Service == "":
+		case c.app.Service(call.Service) == nil:
+			c.add(c.noService(at, "call", call.Service))
+		case call.Service == s.Name:
+			c.add(c.fault(at, fault.CodeBadValue, "%s calls itself", s.Name).Fix("take it away; a service reaches itself without a call"))
+		case seen[call.Service]:
+			c.add(c.fault(at, fault.CodeDuplicateKey, "%s is named twice", call.Service).Fix("keep one of the two"))
+		}
+		seen[call.Service] = true
+		if call.Tries < 1 || call.Tries > 10 {
+			c.add(c.fault(lookup(n, "calls", i, "tries"), fault.CodeBadValue, "%d is not a number of tries", call.Tries).
+				Fix("write a number from 1 to 10"))
+		}
+	}
+}
+
+// variables checks the environment of a service: no name that Atoll sets, no call that is not declared.
+func (c *checker) variables(s *Service, n *yaml.Node) {
+	for name := range s.Env {
+		at := keyNode(lookup(n, "env"), name)
+		if name == "PORT" || strings.HasPrefix(name, "ATOLL_") {
+			c.add(c.fault(at, fault.CodeVariableReserved, "%s is set by Atoll", name).
+				Fix("take it away; a program that insists on its port is given it by port:"))
+		} else if !nameForm.MatchString(name) {
+			c.add(c.fault(at, fault.CodeBadName, "%q is not the name of an environment variable", name).
+				Fix("use letters, digits and underscores, with no digit first"))
+		}
+	}
+	texts := map[*yaml.Node]string{lookup(n, "run"): s.Run}
+	for name, text := range s.Env {
+		texts[lookup(n, "env", name)] = text
+	}
+	for at, text := range texts {
+		for _, callee := range References(text) {
+			if !slices.ContainsFunc(s.Calls, func(call Call) bool { return call.Service == callee }) {
+				c.add(c.fault(at, fault.CodeCallUndeclared, "%s does not declare that it calls %s", s.Name, callee).
+					Fix("add %s to calls: calls: [%s]", callee, strings.Join(append(s.callees(), callee), ", ")))
+			}
+		}
+	}
+}
+
+// callees lists the services that s may call.
+func (s *Service) callees() []string {
+	names := make([]string, len(s.Calls))
+	for i, call := range s.Calls {
+		names[i] = call.Service
+	}
+	return names
+}
+
+// SecretVariable is the environment variable that holds a secret, for the service and for Atoll itself.
+func SecretVariable(secret string) string {
+	return strings.ToUpper(strings.ReplaceAll(secret, "-", "_"))
+}
+
+// Secret is the value of a secret.
+func (a *App) Secret(name string) (string, bool) {
+	v, ok := a.Env[SecretVariable(name)]
+	return v, ok
+}
+
+func (c *checker) secrets(s *Service, n *yaml.Node) {
+	for i, name := range s.Secrets {
+		c.secret(lookup(n, "secrets", i), name)
+	}
+}
+
+// secret warns of a secret without a value; up refuses it.
+func (c *checker) secret(n *yaml.Node, name string) {
+	variable := SecretVariable(name)
+	if !nameForm.MatchString(variable) {
+		c.add(c.fault(n, fault.CodeBadName, "%q is not a name for a secret", name).
+			Fix("use lower-case letters, digits and underscores, such as stripe_key"))
+		return
+	}
+	if _, ok := c.app.Secret(name); !ok {
+		c.add(c.warn(n, fault.CodeSecretUnset, "the secret %s has no value", name).
+			Fix("put a line %s=… into .env, or set that environment variable", variable))
+	}
+}
+
+// files checks that what a service names is there.
+func (c *checker) files(s *Service, n *yaml.Node) {
+	dir := c.rel(s.Dir)
+	if !c.exists(dir) && len(c.reader.overlay) == 0 {
+		c.add(c.fault(lookup(n, "dir"), fault.CodeFileMissing, "there is no folder %s", dir).Fix("make it, or correct dir"))
+		return
+	}
+	if s.API != "" {
+		c.file(lookup(n, "api"), path.Join(dir, s.API))
+	}
+	for i, also := range s.Watch.Also {
+		c.file(lookup(n, "watch", "also", i), path.Join(dir, also))
+	}
+}
+
+func (c *checker) file(n *yaml.Node, name string) {
+	if !c.exists(name) {
+		c.add(c.fault(n, fault.CodeFileMissing, "there is no %s", name).Fix("write it, or correct the name here"))
+	}
+}
+
+// reachable warns of services that no request and no event can come to, and that send none either.
+func (c *checker) reachable() {
+	reached := map[string]bool{}
+	for _, r := range c.app.Gateway.Routes {
+		reached[r.To] = true
+	}
+	for _, s := range c.app.Services {
+		for _, call := range s.Calls {
+			reached[call.Service] = true
+		}
+	}
+	for _, s := range c.app.Services {
+		if !reached[s.Name] && len(s.Subscribes) == 0 && len(s.Publishes) == 0 {
+			c.add(c.warn(lookup(c.nodes[s], "service"), fault.CodeServiceUnreachable,
+				"nobody can reach %s: no route leads to it, no service calls it, it subscribes to nothing", s.Name).
+				Fix("add a route to the gateway or name it in the calls of another service"))
+		}
+	}
+}
+
+// topics checks topics' names, and warns of those that are consumed but never published.
+func (c *checker) topics() {
+	published := map[string]bool{}
+	var names []string
+	for _, s := range c.app.Services {
+		for i, topic := range s.Publishes {
+			c.topic(lookup(c.nodes[s], "publishes", i), topic)
+			if !published[topic] {
+				names = append(names, topic)
+			}
+			published[topic] = true
+		}
+	}
+	for _, s := range c.app.Services {
+		subscribes := lookup(c.nodes[s], "subscribes")
+		for topic := range s.Subscribes {
+			at := keyNode(subscribes, topic)
+			c.topic(at, topic)
+			if published[topic] {
+				continue
+			}
+			e := c.warn(at, fault.CodeTopicUnpublished, "%s subscribes to %s, which nobody publishes", s.Name, topic)
+			if near := nearest(topic, names); near != "" {
+				e = e.Fix("did you mean %q?", near)
+			} else {
+				e = e.Fix("add it to the publishes of the service that it comes from")
+			}
+			c.add(e)
+		}
+	}
+}
+
+func (c *checker) topic(n *yaml.Node, topic string) {
+	if len(topic) > 128 || !topicForm.MatchString(topic) {
+		c.add(c.fault(n, fault.CodeBadName, "%q is not a name for a topic", topic).
+			Fix("use lower-case words joined by dots, such as order.placed"))
+	}
+}
+
+// cycles warns of calls that lead back to where they began: each cycle once, with its path.
+func (c *checker) cycles() {
+	const fresh, open, done = 0, 1, 2
+	state := map[string]int{}
+	var path []string
+	var visit func(s *Service)
+	visit = func(s *Service) {
+		state[s.Name] = open
+		path = append(path, s.Name)
+		for i, call := range s.Calls {
+			callee := c.app.Service(call.Service)
+			if callee == nil || callee == s {
+				continue
+			}
+			switch state[callee.Name] {
+			case fresh:
+				visit(callee)
+			case open:
+				round := append(slices.Clone(path[slices.Index(path, callee.Name):]), callee.Name)
+				c.add(c.warn(lookup(c.nodes[s], "calls", i), fault.CodeCallCycle, "these services call each other in a circle: %s",
+					strings.Join(round, " → ")).
+					Fix("turn one of the calls into an event, so that none waits for itself"))
+			}
+		}
+		path = path[:len(path)-1]
+		state[s.Name] = done
+	}
+	for _, s := range c.app.Services {
+		if state[s.Name] == fresh {
+			visit(s)
+		}
+	}
+}
+
+// databases refuses two services at one database, whether named by database or by a variable that is a URL.
+func (c *checker) databases() {
+	owner := map[string]*Service{}
+	for _, s := range c.app.Services {
+		mine := map[string]*yaml.Node{}
+		if s.Database.Kind == DatabaseExisting {
+			mine[databaseAddress(s.Database.URL)] = lookup(c.nodes[s], "database")
+		}
+		for name, text := range s.Env {
+			if address := databaseAddress(text); address != "" {
+				mine[address] = lookup(c.nodes[s], "env", name)
+			}
+		}
+		for address, at := range mine {
+			if first := owner[address]; first != nil {
+				c.add(c.fault(at, fault.CodeDatabaseShared, "%s uses the database of %s (%s)", s.Name, first.Name, address).
+					Fix("give %s a database of its own, and call %s for what it needs of it", s.Name, first.Name))
+				continue
+			}
+			owner[address] = s
+		}
+	}
+}
+
+// databaseAddress is scheme, host and name of a database's URL without user and password, or "" where text is
+// no such URL.
+func databaseAddress(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" && u.Path == "" {
+		return ""
+	}
+	switch u.Scheme {
+	case "postgres", "postgresql":
+		return "postgres://" + strings.ToLower(defaultPort(u.Host, "5432")) + u.Path
+	case "mysql", "mariadb":
+		return "mysql://" + strings.ToLower(defaultPort(u.Host, "3306")) + u.Path
+	case "mongodb", "mongodb+srv", "sqlserver":
+		return u.Scheme + "://" + strings.ToLower(u.Host) + u.Path
+	case "sqlite", "file":
+		return "sqlite://" + path.Clean(u.Host+u.Path)
+	}
+	return ""
+}
+
+func defaultPort(host, port string) string {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return host + ":" + port
+	}
+	return host
+}
+
+// ports refuses a port that is taken twice.
+func (c *checker) ports() {
+	owner := map[int]string{}
+	if _, port, err := net.SplitHostPort(c.app.Gateway.Listen); err == nil {
+		if n, err := strconv.Atoi(port); err == nil && n > 0 {
+			owner[n] = "the gateway"
+		}
+	}
+	for _, s := range c.app.Services {
+		if s.Port == 0 {
+			continue
+		}
+		if first := owner[s.Port]; first != "" {
+			c.add(c.fault(lookup(c.nodes[s], "port"), fault.CodePortTaken, "port %d is taken already, by %s", s.Port, first).
+				Fix("give one of the two another port, or take port away and let the program listen on $PORT"))
+			continue
+		}
+		owner[s.Port] = s.Name
+	}
+}
+
+func (c *checker) sagas() {
+	for i, pattern := range c.app.Sagas {
+		if len(c.glob(pattern)) == 0 {
+			c.add(c.fault(lookup(c.root, "sagas", i), fault.CodeFileMissing, "no file is named %s", pattern).
+				Fix("write one, or take the line away"))
+		}
+	}
+}
+
+// gateway checks all of the edge but its routes.
+func (c *checker) gateway() {
+	g, n := &c.app.Gateway, lookup(c.root, "gateway")
+	if host, port, err := net.SplitHostPort(g.Listen); g.Listen != "" && (err != nil || !validHost(host) || !validPort(port)) {
+		c.add(c.fault(lookup(n, "listen"), fault.CodeBadValue, "%q is not an address to listen on", g.Listen).
+			Fix("write an address and a port, such as 127.0.0.1:8080"))
+	}
+	if g.TLS != nil {
+		c.pemFile(lookup(n, "tls", "cert"), g.TLS.Cert)
+		c.pemFile(lookup(n, "tls", "key"), g.TLS.Key)
+	}
+	for i, network := range g.TrustedProxies {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			c.add(c.fault(lookup(n, "trusted_proxies", i), fault.CodeBadValue, "%q is not a network", network).
+				Fix("write an address and a prefix length, such as 10.0.0.0/8"))
+		}
+	}
+	for name, a := range g.Auth {
+		c.auth(lookup(n, "auth", name), name, a)
+	}
+}
+
+func (c *checker) pemFile(n *yaml.Node, name string) {
+	if name != "" {
+		c.file(n, filepath.ToSlash(name))
+	}
+}
+
+func validHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return host == "" || host == "localhost" || err == nil
+}
+
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+func (c *checker) auth(n *yaml.Node, name string, a Auth) {
+	if (a.JWT == nil) == (a.APIKey == nil) {
+		c.add(c.fault(n, fault.CodeBadValue, "auth %s wants exactly one of jwt and apiKey", name).
+			Fix("write one of the two; a route may name several ways, of which one must succeed"))
+		return
+	}
+	if a.APIKey != nil && a.APIKey.Keys != "" {
+		c.secret(lookup(n, "apiKey", "keys"), a.APIKey.Keys)
+	}
+	if a.JWT == nil {
+		return
+	}
+	for i, alg := range a.JWT.Algorithms {
+		if known := Algorithms(); !slices.Contains(known, alg) {
+			c.add(c.fault(lookup(n, "jwt", "algorithms", i), fault.CodeBadValue, "%q is not a signature algorithm that is taken", alg).
+				Fix("write one of %s; those with a shared secret (HS256…) and none are never taken", strings.Join(known, ", ")))
+		}
+	}
+	if at := lookup(n, "jwt", "jwks"); strings.Contains(a.JWT.JWKS, "://") {
+		c.jwksURL(at, a.JWT.JWKS)
+	} else if a.JWT.JWKS != "" {
+		c.file(at, a.JWT.JWKS)
+	}
+}
+
+// Algorithms lists the signature algorithms that a JWT may have.
+func Algorithms() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
+func (c *checker) jwksURL(n *yaml.Node, text string) {
+	u, err := url.Parse(text)
+	if err == nil && u.Host != "" {
+		if addr, _ := netip.ParseAddr(u.Hostname()); u.Scheme == "https" ||
+			u.Scheme == "http" && (addr.IsLoopback() || u.Hostname() == "localhost") {
+			return
+		}
+	}
+	c.add(c.fault(n, fault.CodeBadValue, "%q is not where keys can be fetched from safely", text).
+		Fix("write an https URL (http only for loopback), or a file"))
+}

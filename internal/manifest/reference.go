@@ -1,0 +1,58 @@
+package manifest
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Reference is the reference of all keys in Markdown, made of the tags that the decoder reads.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString("# Manifest reference\n\n<!-- Generated from internal/manifest/types.go by `make generate`. -->\n\n" +
+		"Every key of `atoll.yaml` and `service.yaml`. Unknown keys are refused. A list of one may be written as its\n" +
+		"item. Text may hold `${env.NAME}` and `${env.NAME:-default}`; `env` and `run` of a service also\n" +
+		"`${calls.NAME.url}` and `${calls.NAME.addr}`.\n")
+	sections := []struct {
+		title string
+		typ   reflect.Type
+	}{
+		{"atoll.yaml: the application", reflect.TypeFor[App]()},
+		{"service.yaml: one service", reflect.TypeFor[Service]()},
+		{"An entry of calls", reflect.TypeFor[Call]()},
+		{"limits of a service", reflect.TypeFor[Limits]()},
+		{"watch of a service", reflect.TypeFor[Watch]()},
+		{"gateway", reflect.TypeFor[Gateway]()},
+		{"An entry of gateway.routes", reflect.TypeFor[Route]()},
+		{"An entry of gateway.auth", reflect.TypeFor[Auth]()},
+		{"jwt", reflect.TypeFor[JWT]()},
+		{"apiKey", reflect.TypeFor[APIKey]()},
+		{"cors", reflect.TypeFor[CORS]()},
+		{"tls", reflect.TypeFor[TLS]()},
+		{"An entry of environments", reflect.TypeFor[Environment]()},
+	}
+	for _, s := range sections {
+		fmt.Fprintf(&b, "\n## %s\n\n| key | type | default | what it says |\n| --- | --- | --- | --- |\n", s.title)
+		for _, f := range fieldsOf(s.typ) {
+			def := "`" + f.def + "`"
+			switch {
+			case f.required:
+				def = "required"
+			case f.def == "":
+				def = ""
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.key, wantedByField(f), def, strings.ReplaceAll(f.doc, "|", "\\|"))
+		}
+	}
+	return b.String()
+}
+
+func wantedByField(f field) string {
+	if len(f.enum) > 0 {
+		return "`" + strings.Join(f.enum, "`, `") + "`"
+	}
+	if f.typ.Kind() == reflect.Slice {
+		return "list of " + strings.TrimPrefix(wanted(f.typ.Elem()), "a ")
+	}
+	return strings.TrimPrefix(wanted(f.typ), "a ")
+}
