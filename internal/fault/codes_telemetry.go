@@ -1,0 +1,6 @@
+package fault
+
+// Codes of telemetry.
+const (
+	CodeBadLevel Code = "bad-level"
+)

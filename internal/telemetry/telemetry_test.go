@@ -1,0 +1,70 @@
+package telemetry_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
+func TestLevelIsFoundInTheFormsThatProgramsWrite(t *testing.T) {
+	for line, want := range map[string]telemetry.Level{
+		`{"time":"2026-01-01","level":"WARN","msg":"x"}`:      telemetry.LevelWarn,
+		`{"level":50,"msg":"pino"}`:                           telemetry.LevelError,
+		`{"level":10,"msg":"pino"}`:                           telemetry.LevelDebug,
+		`{"severity":"CRITICAL"}`:                             telemetry.LevelError,
+		`{"msg":"no level"}`:                                  telemetry.LevelInfo,
+		`ts=1 level=error msg="x"`:                            telemetry.LevelError,
+		`time=x level="debug" msg=y`:                          telemetry.LevelDebug,
+		"2026/11/22 10:00:00 [error] 31#31: *1 open() failed": telemetry.LevelError,
+		"2026-11-22 10:00:00.000 UTC [12] ERROR:  syntax":     telemetry.LevelError,
+		"WARNING: apples":                                     telemetry.LevelWarn,
+		"INFO:     Started server process":                    telemetry.LevelInfo,
+		"10:00 DBG starting":                                  telemetry.LevelDebug,
+		"panic: runtime error: index out of range":            telemetry.LevelError,
+		"Traceback (most recent call last):":                  telemetry.LevelError,
+		"we handle an error here and there":                   telemetry.LevelInfo,
+		"listening on 127.0.0.1:80":                           telemetry.LevelInfo,
+		"":                                                    telemetry.LevelInfo,
+	} {
+		if got := telemetry.LevelOf(line); got != want {
+			t.Errorf("%q: got %s, want %s", line, got, want)
+		}
+	}
+}
+
+func TestPrettyShowsTheMessageFirstAndDropsWhatTheRecordSays(t *testing.T) {
+	r := telemetry.Record{Text: `{"time":"x","level":"INFO","msg":"took a lead","id":7,"who":"Ann Lee","n":{"a":1}}`}
+	if got, want := telemetry.Pretty(&r), `took a lead id=7 n={"a":1} who="Ann Lee"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	r.Text = "{not json"
+	if got := telemetry.Pretty(&r); got != r.Text {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestRingKeepsTheNewestSpansAndTheirTraces(t *testing.T) {
+	ring := telemetry.NewRing(4)
+	start := time.Unix(0, 0)
+	for i := range 6 {
+		ring.Add(telemetry.Span{
+			TraceID: fmt.Sprintf("t%d", i/2), SpanID: fmt.Sprint(i), Start: start.Add(time.Duration(i) * time.Second),
+			Method: "GET", Path: fmt.Sprintf("/%d", i), Status: 200 + 300*(i%2),
+		})
+	}
+	traces := ring.Traces(10)
+	if len(traces) != 2 || traces[0].TraceID != "t2" || traces[1].TraceID != "t1" {
+		t.Fatalf("got %+v", traces)
+	}
+	if traces[0].Path != "/4" || traces[0].Spans != 2 || traces[0].Errors != 1 {
+		t.Errorf("the first span does not stand for its trace: %+v", traces[0])
+	}
+	if got := ring.Trace("t2"); len(got) != 2 || got[0].SpanID != "4" {
+		t.Errorf("got %+v", got)
+	}
+	if len(ring.Trace("t0")) != 0 || len(ring.Traces(1)) != 1 {
+		t.Error("the oldest spans are still there, or a limit is passed")
+	}
+}
