@@ -1,0 +1,6 @@
+package fault
+
+// Codes of databases.
+const (
+	CodeDatabaseUnreachable Code = "database-unreachable"
+)
