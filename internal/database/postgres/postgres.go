@@ -107,7 +107,11 @@ const (
 )
 
 // provision runs the statements; name is quoted, and the password is hexadecimal.
+// The lock, which ends with the connection, keeps two that provision the same service out of each other's way.
 func (s *Server) provision(ctx context.Context, conn *pgx.Conn, name, password string) error {
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext($1))", name); err != nil {
+		return fmt.Errorf("lock database %s: %w", name, err)
+	}
 	statements := []string{
 		"CREATE ROLE " + name + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE",
 		"ALTER ROLE " + name + " PASSWORD '" + password + "'",
