@@ -1,0 +1,38 @@
+// Package control is the control API: all that the command line and the console do with a running application,
+// as HTTP and JSON.
+//
+// It is served on a unix socket that only its user can open, and on loopback TCP, where every request must carry the
+// token, a loopback Host and, if a browser sends it, an Origin of its own, so that no foreign page can act. Streams
+// (logs, events) are JSON objects, one a line, until the client goes; a client that reads slowly slows only itself.
+// Errors are problem documents after RFC 9457. openapi.yaml describes every operation; a test holds it true.
+package control
+
+import (
+	"context"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
+// App is a running application, as the API needs it. Its methods may be called by many goroutines at once. A
+// *fault.Error goes to the client, any other error to the log.
+type App interface {
+	Info() api.App
+	Services() []api.Service
+	Service(name string) (api.Service, error)
+	Replicas() []api.Replica
+	Findings() fault.List
+	// Restart and Scale return when the new replicas are ready.
+	Restart(ctx context.Context, service string) error
+	Scale(ctx context.Context, service string, replicas int) error
+	// Reload reads the manifests again; with errors among the faults, nothing was changed.
+	Reload(ctx context.Context) fault.List
+	// Stop begins to end the application and returns at once.
+	Stop()
+	// Logs and Events call yield until there is nothing more, ctx ends, or yield fails.
+	Logs(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error
+	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
+	Traces(limit int) []telemetry.Summary
+	Trace(id string) []telemetry.Span
+}

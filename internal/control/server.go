@@ -1,0 +1,320 @@
+package control
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
+const maxBody = 64 << 10
+
+// handlerFunc answers a request or returns why it cannot.
+type handlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+// server serves the API of one application.
+type server struct {
+	app App
+	log *slog.Logger
+}
+
+// operations lists every operation of the API by its pattern, as openapi.yaml does.
+func (s *server) operations() map[string]handlerFunc {
+	return map[string]handlerFunc{
+		"GET /v1/app":                         s.info,
+		"GET /v1/services":                    s.services,
+		"GET /v1/services/{service}":          s.service,
+		"POST /v1/services/{service}/restart": s.restart,
+		"POST /v1/services/{service}/scale":   s.scale,
+		"GET /v1/replicas":                    s.replicas,
+		"GET /v1/findings":                    s.findings,
+		"GET /v1/logs":                        s.logs,
+		"GET /v1/events":                      s.events,
+		"GET /v1/traces":                      s.traces,
+		"GET /v1/traces/{trace}":              s.trace,
+		"POST /v1/reload":                     s.reload,
+		"POST /v1/stop":                       s.stop,
+	}
+}
+
+// Operations lists the patterns of all operations, such as "GET /v1/app".
+func Operations() []string {
+	var patterns []string
+	for p := range (&server{}).operations() {
+		patterns = append(patterns, p)
+	}
+	return patterns
+}
+
+// NewHandler serves the API of app to whoever can reach it: use it on a socket that only the user can open. Behind
+// RequireToken it may be used on loopback TCP.
+func NewHandler(app App, log *slog.Logger) http.Handler {
+	s := &server{app: app, log: log}
+	mux := http.NewServeMux()
+	for pattern, h := range s.operations() {
+		mux.Handle(pattern, s.adapt(h))
+	}
+	mux.Handle("/", s.adapt(func(_ http.ResponseWriter, r *http.Request) error {
+		return fault.New(fault.CodeNoSuchOperation, "the control API has no %s %s", r.Method, r.URL.Path).
+			Fix("see the operations in docs/reference/control-api.yaml")
+	}))
+	return mux
+}
+
+// RequireToken lets through to h what carries the bearer token, and refuses what a foreign page could have sent.
+func RequireToken(token string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		switch {
+		case !isLoopback(r.Host):
+			refuse(w, r, "the Host of the request is not this machine")
+		case r.Header.Get("Origin") != "" && !sameOrigin(r):
+			refuse(w, r, "the request comes from a page of another origin")
+		case subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1:
+			refuse(w, r, "the request has no valid token")
+		default:
+			h.ServeHTTP(w, r)
+		}
+	})
+}
+
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+func sameOrigin(r *http.Request) bool {
+	u, err := url.Parse(r.Header.Get("Origin"))
+	return err == nil && u.Host == r.Host
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, why string) {
+	writeProblem(w, r, fault.New(fault.CodeControlRefused, "%s", why).
+		Fix("send Authorization: Bearer and the token of .atoll/run.json, or use the unix socket named there"))
+}
+
+// statusOf is the HTTP status of a fault's code.
+func statusOf(code fault.Code) int {
+	switch code {
+	case fault.CodeControlRefused:
+		return http.StatusForbidden
+	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown:
+		return http.StatusNotFound
+	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue:
+		return http.StatusBadRequest
+	case fault.CodeInternal:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusConflict
+	}
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	p := fault.ProblemFor(e, statusOf(e.Code))
+	p.Instance = r.URL.Path
+	w.Header().Set("Content-Type", fault.ProblemType)
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(p.JSON()) // the client may be gone
+}
+
+// adapt turns errors into problem documents, and logs what is not for users.
+func (s *server) adapt(h handlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		err := h(w, r)
+		if err == nil || r.Context().Err() != nil {
+			return
+		}
+		e, ok := errors.AsType[*fault.Error](err)
+		if !ok {
+			s.log.ErrorContext(r.Context(), "control request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			e = fault.New(fault.CodeInternal, "the request could not be carried out").Fix("look at the operator's log, .atoll/atoll.log")
+		}
+		writeProblem(w, r, e)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+func (s *server) info(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, s.app.Info()) }
+
+func (s *server) services(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, map[string]any{"services": s.app.Services()})
+}
+
+func (s *server) service(w http.ResponseWriter, r *http.Request) error {
+	service, err := s.app.Service(r.PathValue("service"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, service)
+}
+
+func (s *server) replicas(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, map[string]any{"replicas": s.app.Replicas()})
+}
+
+func (s *server) findings(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, api.Findings{Findings: emptyNotNull(s.app.Findings())})
+}
+
+func emptyNotNull(l fault.List) fault.List {
+	if l == nil {
+		return fault.List{}
+	}
+	return l
+}
+
+func (s *server) restart(w http.ResponseWriter, r *http.Request) error {
+	if err := s.app.Restart(r.Context(), r.PathValue("service")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *server) scale(w http.ResponseWriter, r *http.Request) error {
+	var body api.Scale
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return fault.New(fault.CodeBadRequest, "the body is not application/json").Fix(`send {"replicas": 3}`)
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&body); err != nil {
+		return fault.New(fault.CodeBadRequest, "the body cannot be read").Fix(`send {"replicas": 3}`).Because(err)
+	}
+	const most = 1000
+	if body.Replicas < 0 || body.Replicas > most {
+		return fault.New(fault.CodeBadValue, "%d is not a number of replicas", body.Replicas).Fix("choose from 0 to %d", most)
+	}
+	if err := s.app.Scale(r.Context(), r.PathValue("service"), body.Replicas); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *server) reload(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, api.Findings{Findings: emptyNotNull(s.app.Reload(r.Context()))})
+}
+
+func (s *server) stop(w http.ResponseWriter, _ *http.Request) error {
+	s.app.Stop()
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (s *server) traces(w http.ResponseWriter, r *http.Request) error {
+	limit, err := number(r, "limit", 20)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, map[string]any{"traces": s.app.Traces(int(min(limit, 1000)))})
+}
+
+func (s *server) trace(w http.ResponseWriter, r *http.Request) error {
+	id := strings.ToLower(r.PathValue("trace"))
+	spans := s.app.Trace(id)
+	if len(spans) == 0 {
+		return fault.New(fault.CodeTraceUnknown, "there is no trace %s in memory", id).
+			Fix("list those there are with atoll trace; only the newest spans are kept")
+	}
+	return writeJSON(w, map[string]any{"spans": spans})
+}
+
+// number reads a query parameter that is a whole number.
+func number(r *http.Request, name string, otherwise int64) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fault.New(fault.CodeBadRequest, "%s=%q is not a number", name, text).Fix("write a whole number")
+	}
+	return n, nil
+}
+
+func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseLogQuery(r)
+	if err != nil {
+		return err
+	}
+	write := stream(w)
+	return s.app.Logs(r.Context(), q, func(record *telemetry.Record) error { return write(record) })
+}
+
+func parseLogQuery(r *http.Request) (*telemetry.Query, error) {
+	v := r.URL.Query()
+	q := &telemetry.Query{Services: v["service"], Follow: v.Get("follow") == "true"}
+	if text := v.Get("since"); text != "" {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return nil, fault.New(fault.CodeBadRequest, "since=%q is not a time", text).Fix("write it as in RFC 3339")
+		}
+		q.Since = at
+	}
+	if text := v.Get("level"); text != "" {
+		level, err := telemetry.ParseLevel(text)
+		if err != nil {
+			return nil, err
+		}
+		q.Level = level
+	}
+	if text := v.Get("grep"); text != "" {
+		re, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fault.New(fault.CodeBadRequest, "grep=%q is not a regular expression: %s", text, err).
+				Fix("write it in RE2 syntax; a literal bracket or dot needs a backslash")
+		}
+		q.Grep = re
+	}
+	last, err := number(r, "last", 0)
+	q.Last = int(last)
+	return q, err
+}
+
+func (s *server) events(w http.ResponseWriter, r *http.Request) error {
+	after, err := number(r, "after", 0)
+	if err != nil {
+		return err
+	}
+	write := stream(w)
+	return s.app.Events(r.Context(), after, r.URL.Query().Get("follow") == "true", func(e api.Event) error { return write(e) })
+}
+
+// stream writes JSON objects, one a line, each sent at once.
+func stream(w http.ResponseWriter) func(v any) error {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	controller := http.NewResponseController(w)
+	encoder := json.NewEncoder(w)
+	if err := controller.Flush(); err != nil { // the head goes out before there is anything to say
+		return func(any) error { return err }
+	}
+	return func(v any) error {
+		if err := encoder.Encode(v); err != nil {
+			return err
+		}
+		return controller.Flush()
+	}
+}

@@ -1,0 +1,16 @@
+package fault
+
+// Codes of the control API and the command line.
+const (
+	CodeNotRunning      Code = "not-running"
+	CodeAlreadyRunning  Code = "already-running"
+	CodeCannotStart     Code = "cannot-start"
+	CodePortInUse       Code = "port-in-use"
+	CodeControlRefused  Code = "control-refused"
+	CodeNoSuchOperation Code = "no-such-operation"
+	CodeBadRequest      Code = "bad-request"
+	CodeTraceUnknown    Code = "trace-unknown"
+	CodeUsage           Code = "usage"
+	CodeCodeUnknown     Code = "code-unknown"
+	CodeFolderNotEmpty  Code = "folder-not-empty"
+)
