@@ -1,0 +1,89 @@
+package platform
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+)
+
+// passed are the variables of Atoll's own environment that a service gets: what programs need to run at all. All
+// else comes from its manifest.
+func passed(name string) bool {
+	switch name {
+	case "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TEMP", "TMP",
+		"SystemRoot", "SYSTEMROOT", "ComSpec", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+		"SSL_CERT_FILE", "SSL_CERT_DIR":
+		return true
+	}
+	return strings.HasPrefix(name, "LC_")
+}
+
+// environ is the whole environment of a service's replicas but for PORT and ATOLL_REPLICA, which each has its own of.
+func (p *Platform) environ(app *manifest.App, s *manifest.Service, database string) ([]string, error) {
+	env := map[string]string{}
+	for _, entry := range os.Environ() {
+		if name, value, _ := strings.Cut(entry, "="); passed(name) {
+			env[name] = value
+		}
+	}
+	addr := func(callee string) string { return p.calls.addr(s.Name, callee) }
+	for _, call := range s.Calls {
+		scheme := "http://"
+		if callee := app.Service(call.Service); callee != nil && callee.Protocol == manifest.ProtocolTCP {
+			scheme = "tcp://"
+		}
+		name := manifest.CallVariable(call.Service)
+		env[name+"_ADDR"] = addr(call.Service)
+		env[name+"_URL"] = scheme + addr(call.Service)
+	}
+	for _, secret := range s.Secrets {
+		value, ok := app.Secret(secret)
+		if !ok {
+			return nil, secretUnset(s, secret)
+		}
+		env[manifest.SecretVariable(secret)] = value
+	}
+	if database != "" {
+		env["DATABASE_URL"] = database
+	}
+	for name, text := range s.Env {
+		env[name] = manifest.ExpandCalls(text, addr)
+	}
+	env["ATOLL_SERVICE"], env["ATOLL_VERSION"] = s.Name, serviceVersion
+	list := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list, nil
+}
+
+func secretUnset(s *manifest.Service, secret string) *fault.Error {
+	return fault.New(fault.CodeSecretUnset, "the secret %s of %s has no value", secret, s.Name).
+		Fix("put a line %s=… into .env, or set that environment variable", manifest.SecretVariable(secret)).
+		At(s.At, "")
+}
+
+// hidden stands in the place of a value that may be a secret.
+const hidden = "********"
+
+// shown are the variables of a service's manifest as others may see them.
+func shown(s *manifest.Service) map[string]string {
+	out := map[string]string{}
+	for name, value := range s.Env {
+		upper := strings.ToUpper(name)
+		for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
+			if strings.Contains(upper, sign) {
+				value = hidden
+			}
+		}
+		if at := strings.Index(value, "://"); at >= 0 && strings.Contains(value[at:], "@") {
+			value = hidden
+		}
+		out[name] = value
+	}
+	return out
+}

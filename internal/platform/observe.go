@@ -1,0 +1,113 @@
+package platform
+
+import (
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/relay"
+	"github.com/atollhq/atoll/internal/replica"
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
+// record keeps a log record. Where the disk refuses it, the operator's log says so.
+func (p *Platform) record(r *telemetry.Record) {
+	if err := p.logs.Append(r); err != nil {
+		p.log.Error("log record lost", "service", r.Service, "replica", r.Replica, "error", err)
+	}
+}
+
+// line takes a line of output of a replica or a build.
+func (p *Platform) line(l replica.Line) {
+	p.record(&telemetry.Record{
+		Time: l.Time, Service: l.Service, Replica: l.Replica, Stream: l.Stream,
+		Level: telemetry.LevelOf(l.Text), Text: l.Text,
+	})
+}
+
+// change tells of a change of a replica's state.
+func (p *Platform) change(c replica.Change) {
+	e := api.Event{
+		Time: c.Time, Kind: api.EventReplica, Service: c.Service, Replica: c.Replica,
+		From: c.From.String(), To: c.To.String(), ReadyMS: ready(c.ReadyIn), Text: c.Reason,
+		Fault: c.Fault, Final: c.Final, Loop: c.Loop,
+	}
+	for _, l := range c.Tail {
+		e.Lines = append(e.Lines, l.Text)
+	}
+	p.log.Info("replica", "service", c.Service, "replica", c.Replica, "from", e.From, "to", e.To, "reason", c.Reason)
+	p.events.add(e)
+}
+
+// ready is a time to readiness in whole milliseconds, at least one when it is known at all.
+func ready(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return max(d.Milliseconds(), 1)
+}
+
+// endpoints takes the whole set of a service's ready replicas.
+func (p *Platform) endpoints(service string, list []replica.Endpoint) {
+	out := make([]relay.Endpoint, len(list))
+	for i, e := range list {
+		out[i] = relay.Endpoint{ID: e.ID, Service: e.Service, Version: e.Version, Dial: e.Dial}
+	}
+	p.upstreams.Set(service, out)
+}
+
+// hop takes a request that has ended.
+func (p *Platform) hop(h relay.Hop) {
+	span := telemetry.Span{
+		TraceID: h.Trace.ID.String(), SpanID: h.Trace.Span.String(), ParentID: h.Trace.Parent.String(), Start: h.Start, Duration: h.Duration,
+		Kind: string(h.Kind), Caller: h.Caller, Service: h.Service, Replica: h.Endpoint, Method: h.Method, Path: h.Path,
+		Route: h.Route, Status: h.Status, Error: string(h.Code), Tries: h.Tries, BytesIn: h.BytesIn, BytesOut: h.BytesOut,
+	}
+	p.ring.Add(span)
+	if span.Failed() && h.Endpoint != "" {
+		p.errors.add(h.Endpoint)
+	}
+}
+
+// errorCounts counts failed requests by replica. It is safe for concurrent use.
+type errorCounts struct {
+	mu    sync.Mutex
+	count map[string]int64 // guarded by mu
+}
+
+func newErrorCounts() *errorCounts { return &errorCounts{count: map[string]int64{}} }
+
+func (c *errorCounts) add(replica string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count[replica]++
+}
+
+func (c *errorCounts) all() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.count)
+}
+
+// gatewayName is what the gateway's access log is kept under.
+const gatewayName = "gateway"
+
+// accessLog is a logger whose lines are log records of the gateway.
+func (p *Platform) accessLog() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(recordWriter{p}, nil))
+}
+
+// recordWriter makes a log record of each line; slog writes a line at a time.
+type recordWriter struct{ p *Platform }
+
+func (w recordWriter) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	w.p.record(&telemetry.Record{
+		Time: time.Now(), Service: gatewayName, Replica: gatewayName, Stream: replica.StreamStdout,
+		Level: telemetry.LevelOf(text), Text: text,
+	})
+	return len(line), nil
+}

@@ -1,0 +1,441 @@
+package platform
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/gateway"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/mesh"
+	"github.com/atollhq/atoll/internal/relay"
+	"github.com/atollhq/atoll/internal/replica"
+	"github.com/atollhq/atoll/internal/replica/process"
+	"github.com/atollhq/atoll/internal/telemetry"
+	"github.com/atollhq/atoll/internal/telemetry/logfile"
+)
+
+const (
+	serviceVersion = "dev"  // of every service, until releases give them versions
+	keptSpans      = 20_000 // in memory; about 400 bytes each
+	stopLimit      = 60 * time.Second
+)
+
+// Options of Start.
+type Options struct {
+	Dir         string   // folder of atoll.yaml
+	Environment string   // overlay
+	Environ     []string // NAME=value, for ${env.NAME}, secrets and ATOLL_POSTGRES
+	Copy        string   // name of an isolated copy: state of its own, free ports
+	Services    []string // only these and what they call; none means all
+	Watch       bool     // rebuild and reload when files change
+	Version     string   // of Atoll
+	Guard       []string // command that ends what is left if Atoll is killed
+	Logger      *slog.Logger
+}
+
+// Platform is a running application.
+type Platform struct {
+	o       Options
+	log     *slog.Logger
+	state   *state
+	started time.Time
+
+	logs       *logfile.Store
+	ring       *telemetry.Ring
+	events     *events
+	driver     *process.Driver
+	upstreams  *relay.Upstreams
+	gateway    *gateway.Gateway
+	mesh       *mesh.Mesh
+	calls      *callListeners
+	databases  *databases
+	supervisor *replica.Supervisor
+	edge       *edge
+	errors     *errorCounts
+	controls   controls
+
+	reloading sync.Mutex // held while a manifest is put into force
+
+	mu       sync.Mutex
+	app      *manifest.App  // guarded by mu: in force
+	findings fault.List     // guarded by mu: of the last load
+	scaled   map[string]int // guarded by mu: replicas that scale asked for
+	stopping bool           // guarded by mu
+
+	stop  chan struct{} // closed when Stop is asked for
+	once  sync.Once     // for stop
+	parts []part        // what started, in order
+}
+
+// part is something that started and must be ended.
+type part struct {
+	name string
+	end  func(context.Context) error
+}
+
+// Start starts the application in o.Dir and returns when its gateway listens and its services are being built and
+// started; they become ready by and by. A *fault.Error or fault.List says what is wrong, with nothing left running.
+func Start(ctx context.Context, o Options) (*Platform, error) {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	p := &Platform{
+		o: o, log: o.Logger, started: time.Now(), stop: make(chan struct{}), scaled: map[string]int{},
+		events: newEvents(), ring: telemetry.NewRing(keptSpans), errors: newErrorCounts(),
+	}
+	app, findings, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	p.findings = findings
+	if err := p.start(ctx, app); err != nil {
+		return nil, errors.Join(err, p.end(context.WithoutCancel(ctx)))
+	}
+	return p, nil
+}
+
+// load reads the manifests. Warnings come back as findings, errors as err.
+func (p *Platform) load() (*manifest.App, fault.List, error) {
+	app, findings := manifest.Load(p.o.Dir, &manifest.Options{Environment: p.o.Environment, Environ: p.o.Environ})
+	if err := findings.Err(); err != nil {
+		return nil, findings, err
+	}
+	app, err := only(app, p.o.Services)
+	if err != nil {
+		return nil, findings, err
+	}
+	if p.o.Copy != "" {
+		app.Gateway.Listen = "127.0.0.1:0"
+	}
+	return app, findings, nil
+}
+
+// start starts the parts, each of which notes how it is ended.
+func (p *Platform) start(ctx context.Context, app *manifest.App) error {
+	for _, step := range []func(context.Context, *manifest.App) error{
+		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startSupervisor,
+	} {
+		if err := step(ctx, app); err != nil {
+			return err
+		}
+	}
+	if err := p.putInForce(ctx, app); err != nil {
+		return err
+	}
+	if err := p.startControl(ctx); err != nil {
+		return err
+	}
+	if p.o.Watch {
+		p.startWatch(ctx)
+	}
+	return nil
+}
+
+// onEnd notes how a part that has started is ended.
+func (p *Platform) onEnd(name string, end func(context.Context) error) {
+	p.parts = append(p.parts, part{name, end})
+}
+
+func (p *Platform) startState(ctx context.Context, _ *manifest.App) error {
+	state, err := takeState(StateDir(p.o.Dir, p.o.Copy))
+	if err != nil {
+		return err
+	}
+	p.state = state
+	p.onEnd("state", func(context.Context) error { return state.release() })
+	ended, err := process.CleanLeftovers(ctx, state.dir, p.log)
+	if err != nil {
+		return fmt.Errorf("clean what an earlier run left: %w", err)
+	}
+	if ended > 0 {
+		p.notice(fmt.Sprintf("ended %d processes that an earlier run had left", ended))
+	}
+	return nil
+}
+
+func (p *Platform) startTelemetry(context.Context, *manifest.App) error {
+	logs, err := logfile.Open(p.state.path("logs"), &logfile.Options{Logger: p.log})
+	if err != nil {
+		return err
+	}
+	p.logs = logs
+	p.onEnd("logs", func(context.Context) error { return logs.Close() })
+	// The control API starts last but ends late, so that who asks can see how the rest ends.
+	p.onEnd("control", func(context.Context) error { return p.controls.close() })
+	p.onEnd("events", func(context.Context) error { p.events.close(); return nil })
+	return nil
+}
+
+func (p *Platform) startDriver(context.Context, *manifest.App) error {
+	driver, err := process.New(&process.Options{Dir: p.state.dir, Logger: p.log, Guard: p.o.Guard})
+	if err != nil {
+		return err
+	}
+	p.driver = driver
+	p.onEnd("driver", func(context.Context) error { return driver.Close() })
+	return nil
+}
+
+func (p *Platform) startRelay(context.Context, *manifest.App) error {
+	p.upstreams = relay.NewUpstreams(&relay.Options{Logger: p.log, OnHop: p.hop})
+	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
+	p.gateway = gateway.New(p.upstreams, &gateway.Options{Logger: p.log, AccessLog: p.accessLog()})
+	p.mesh = mesh.New(p.upstreams, &mesh.Options{Logger: p.log})
+	p.calls = &callListeners{
+		listen: p.driver.Listen, serve: p.mesh.Serve, log: p.log, open: map[pair]*callListener{},
+	}
+	p.onEnd("calls", func(context.Context) error { p.calls.close(); return nil })
+	return nil
+}
+
+func (p *Platform) startDatabases(context.Context, *manifest.App) error {
+	p.databases = &databases{
+		dir: p.state.dir, driver: p.driver, log: p.log, record: p.record, notice: p.notice,
+	}
+	p.onEnd("databases", func(context.Context) error { p.databases.close(); return nil })
+	return nil
+}
+
+func (p *Platform) startSupervisor(context.Context, *manifest.App) error {
+	p.supervisor = replica.NewSupervisor(p.driver, &replica.Options{
+		Logger: p.log, OnChange: p.change, OnLine: p.line, OnEndpoints: p.endpoints, Drain: p.upstreams.Drain,
+	})
+	p.onEnd("replicas", p.supervisor.Stop)
+	p.edge = &edge{serve: p.gateway.Serve, log: p.log}
+	p.onEnd("gateway", func(context.Context) error { p.edge.close(); return nil })
+	return nil
+}
+
+// putInForce makes all that an App needs and lets every part change over to it. What can fail comes first, so that a
+// failure leaves what was in force.
+func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
+	urls, err := p.databases.provision(ctx, app)
+	if err != nil {
+		return err
+	}
+	dropCalls, err := p.calls.apply(ctx, app)
+	if err != nil {
+		return err
+	}
+	services, err := p.services(app, urls)
+	if err != nil {
+		return err
+	}
+	if err := p.edge.prepare(ctx, app.Gateway.Listen); err != nil {
+		return err
+	}
+	p.upstreams.Declare(protocols(app))
+	if err := p.gateway.Apply(ctx, app, app.Secret); err != nil {
+		return err
+	}
+	p.edge.commit(ctx)
+	p.mesh.Apply(app)
+	p.mu.Lock()
+	p.app = app
+	p.mu.Unlock()
+	p.supervisor.Apply(services)
+	dropCalls()
+	return nil
+}
+
+func protocols(app *manifest.App) map[string]manifest.Protocol {
+	out := map[string]manifest.Protocol{}
+	for _, s := range app.Services {
+		out[s.Name] = s.Protocol
+	}
+	return out
+}
+
+// services is what the supervisor is told.
+func (p *Platform) services(app *manifest.App, databases map[string]string) ([]replica.Service, error) {
+	out := make([]replica.Service, 0, len(app.Services))
+	for _, s := range app.Services {
+		env, err := p.environ(app, s, databases[s.Name])
+		if err != nil {
+			return nil, err
+		}
+		addr := func(callee string) string { return p.calls.addr(s.Name, callee) }
+		out = append(out, replica.Service{
+			Name: s.Name, Version: serviceVersion, Dir: s.Dir, Build: s.Build,
+			Run: manifest.ExpandCalls(s.Run, addr), Env: env, BuildEnv: os.Environ(),
+			Port: s.Port, Protocol: s.Protocol, Ready: s.Ready, Replicas: s.Replicas.Min,
+			Grace: s.Grace.Std(), StartLimit: s.StartLimit.Std(), Limits: s.Limits,
+		})
+	}
+	return out, nil
+}
+
+// only is app with no more than the named services and what they call.
+func only(app *manifest.App, names []string) (*manifest.App, error) {
+	if len(names) == 0 {
+		return app, nil
+	}
+	wanted := map[string]bool{}
+	var want func(name string)
+	want = func(name string) {
+		s := app.Service(name)
+		if s == nil || wanted[name] {
+			return
+		}
+		wanted[name] = true
+		for _, call := range s.Calls {
+			want(call.Service)
+		}
+	}
+	for _, name := range names {
+		if app.Service(name) == nil {
+			return nil, fault.New(fault.CodeServiceUnknown, "there is no service %q to start", name).
+				Fix("see the services with atoll check --format json, or leave names out to start all")
+		}
+		want(name)
+	}
+	out := *app
+	out.Services = nil
+	for _, s := range app.Services {
+		if wanted[s.Name] {
+			out.Services = append(out.Services, s)
+		}
+	}
+	out.Gateway.Routes = nil
+	for _, r := range app.Gateway.Routes {
+		if wanted[r.To] {
+			out.Gateway.Routes = append(out.Gateway.Routes, r)
+		}
+	}
+	return &out, nil
+}
+
+// Wait returns when the application was asked to stop, or ctx ends.
+func (p *Platform) Wait(ctx context.Context) {
+	select {
+	case <-p.stop:
+	case <-ctx.Done():
+	}
+}
+
+// Stop asks the application to end; Wait returns then, and Close does the work.
+func (p *Platform) Stop() { p.once.Do(func() { close(p.stop) }) }
+
+// Close ends the application: the gateway takes no more requests and those in flight finish, replicas drain and end,
+// then everything else. It returns when nothing is left.
+func (p *Platform) Close(ctx context.Context) error {
+	p.Stop()
+	p.mu.Lock()
+	p.stopping = true
+	p.mu.Unlock()
+	return p.end(ctx)
+}
+
+// end ends the parts in reverse order.
+func (p *Platform) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	var failed error
+	for len(p.parts) > 0 {
+		last := p.parts[len(p.parts)-1]
+		p.parts = p.parts[:len(p.parts)-1]
+		if err := last.end(ctx); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("end %s: %w", last.name, err))
+		}
+	}
+	return failed
+}
+
+// StateDir is the folder that holds the application's state.
+func (p *Platform) StateDir() string { return p.state.dir }
+
+// notice tells of something that is nobody's fault.
+func (p *Platform) notice(text string) {
+	p.log.Info(text)
+	p.events.add(api.Event{Time: time.Now(), Kind: api.EventNotice, Text: text})
+}
+
+// edge is the listener of the gateway. A reload that changes its address opens the new one first.
+type edge struct {
+	serve func(context.Context, net.Listener) error
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	listen  string             // guarded by mu: as the manifest has it
+	addr    net.Addr           // guarded by mu
+	next    net.Listener       // guarded by mu: prepared, not yet served
+	pending string             // guarded by mu: what next was prepared for
+	end     context.CancelFunc // guarded by mu
+	done    chan struct{}      // guarded by mu: closed when the present one has drained
+}
+
+// prepare opens a listener where listen is not the present one.
+func (e *edge) prepare(ctx context.Context, listen string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if listen == e.listen {
+		return nil
+	}
+	if e.next != nil {
+		e.next.Close()
+		e.next = nil
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return fault.New(fault.CodePortInUse, "the gateway cannot listen on %s", listen).
+			Fix("end the program that listens there, choose another address (gateway: {listen: …}), or start with --isolated").
+			Because(err)
+	}
+	e.next, e.pending = ln, listen
+	return nil
+}
+
+// commit serves what was prepared and lets the one before drain.
+func (e *edge) commit(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next == nil {
+		return
+	}
+	if e.end != nil {
+		e.end()
+	}
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	ln, before, done := e.next, e.done, make(chan struct{})
+	e.listen, e.addr, e.end, e.done, e.next = e.pending, ln.Addr(), end, done, nil
+	go func() {
+		defer close(done)
+		if err := e.serve(serving, ln); err != nil {
+			e.log.Error("gateway ends", "error", err)
+		}
+		if before != nil {
+			<-before
+		}
+	}()
+}
+
+// close drains the gateway and waits for it, as long as the gateway itself allows.
+func (e *edge) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next != nil {
+		e.next.Close()
+	}
+	if e.end != nil {
+		e.end()
+		<-e.done
+	}
+}
+
+// address is where the gateway listens, or "".
+func (e *edge) address() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.addr == nil {
+		return ""
+	}
+	return e.addr.String()
+}
