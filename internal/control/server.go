@@ -156,7 +156,9 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	return json.NewEncoder(w).Encode(v)
 }
 
-func (s *server) info(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, s.app.Info()) }
+func (s *server) info(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, s.app.Info())
+}
 
 func (s *server) services(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, map[string]any{"services": s.app.Services()})

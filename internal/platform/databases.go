@@ -32,10 +32,10 @@ type databases struct {
 	record func(*telemetry.Record)
 	notice func(text string)
 
-	mu       sync.Mutex
-	server   *postgres.Server // guarded by mu
-	address  string           // guarded by mu: of the administrator of server
-	private  replica.Process  // guarded by mu: the private server, if there is one
+	mu      sync.Mutex
+	server  *postgres.Server // guarded by mu
+	address string           // guarded by mu: of the administrator of server
+	private replica.Process  // guarded by mu: the private server, if there is one
 }
 
 // provision answers the DATABASE_URL of each service that has a database.

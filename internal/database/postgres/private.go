@@ -34,7 +34,7 @@ const adminRole = "atoll"
 
 // NewPrivate finds PostgreSQL on this machine, and makes the server's data in dir where there are none.
 func NewPrivate(ctx context.Context, dir string) (*Private, error) {
-	bin, err := findBinaries()
+	bin, err := Find()
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,8 @@ func NewPrivate(ctx context.Context, dir string) (*Private, error) {
 // Dir is the folder of the server's data.
 func (p *Private) Dir() string { return p.dir }
 
-// findBinaries looks in PATH and where Debian and others keep them, newest first.
-func findBinaries() (string, error) {
+// Find returns the folder of the PostgreSQL programs: it looks in PATH and where Debian and others keep them, newest first.
+func Find() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		return filepath.Dir(path), nil
 	}

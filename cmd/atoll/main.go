@@ -1,0 +1,20 @@
+// Command atoll builds, runs, connects and watches an application made of small services.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/atollhq/atoll/internal/cli"
+)
+
+var version = "dev" //nolint:gochecknoglobals // set by the linker
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	code := cli.Run(ctx, cli.OS(version), os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,290 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/control/client"
+	"github.com/atollhq/atoll/internal/fault"
+)
+
+const (
+	triesToStart = 3                      // a replica that crashed so often before it was ever ready cannot start
+	redrawEvery  = 250 * time.Millisecond // of the live table
+	recentEvents = 6                      // shown below it
+)
+
+// view shows a running application: a live table on a terminal, plain lines elsewhere.
+type view struct {
+	*app
+	c     *client.Client
+	paint paint
+	live  bool
+	began time.Time
+
+	services map[string]api.Service
+
+	mu      sync.Mutex
+	crashed map[string]int // guarded by mu: by replica, before it was ready
+	ready   map[string]bool
+	recent  []string // guarded by mu: events worth a line
+	drawn   int      // guarded by mu: lines of the table on the screen
+	last    string   // guarded by mu: what was drawn
+}
+
+func (a *app) newView(c *client.Client) *view {
+	return &view{
+		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: time.Now(),
+		crashed: map[string]int{}, ready: map[string]bool{}, services: map[string]api.Service{},
+	}
+}
+
+// untilReady shows what happens until every replica is ready, then says how the application is reached. A fault with
+// the code cannot-start says what cannot.
+func (v *view) untilReady(ctx context.Context) error {
+	services, err := v.c.Services(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		v.services[s.Service] = s
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := v.animate(ctx)
+	defer stop()
+	done := fmt.Errorf("ready")
+	err = v.c.Events(ctx, 0, true, func(e *api.Event) error {
+		v.event(e)
+		if f := v.cannotStart(e); f != nil {
+			return f
+		}
+		replicas, err := v.c.Replicas(ctx)
+		if err != nil {
+			return err
+		}
+		if readyAll(services, replicas) {
+			return done
+		}
+		return nil
+	})
+	stop()
+	v.redraw(context.WithoutCancel(ctx))
+	switch {
+	case err == done: //nolint:errorlint // it is this very value
+		return v.summary(ctx, v.c, time.Since(v.began))
+	case err != nil:
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fault.New(fault.CodeCannotStart, "the application was ended before it was ready").Fix("look at .atoll/atoll.log, or start it again")
+}
+
+// cannotStart is the fault of an event after which waiting is in vain, or nil.
+func (v *view) cannotStart(e *api.Event) *fault.Error {
+	if e.Kind != api.EventReplica {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch e.To {
+	case "ready":
+		v.ready[e.Replica] = true
+	case "crashed":
+		if !v.ready[e.Replica] {
+			v.crashed[e.Replica]++
+		}
+	}
+	if !e.Final && !e.Loop && v.crashed[e.Replica] < triesToStart || e.To != "crashed" || v.ready[e.Replica] {
+		return nil
+	}
+	text, remedy := e.Text, fmt.Sprintf("mend that and run atoll up again; all of its output: atoll logs %s", e.Service)
+	if e.Fault != nil {
+		text = e.Fault.Text
+		if e.Fault.Remedy != "" {
+			remedy = e.Fault.Remedy + "; all of its output: atoll logs " + e.Service
+		}
+	}
+	if len(e.Lines) > 0 {
+		text += "\n" + indent(e.Lines)
+	}
+	return fault.New(fault.CodeCannotStart, "%s cannot start: %s", e.Service, text).Fix("%s", remedy)
+}
+
+func indent(lines []string) string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = "  | " + clean(line)
+	}
+	return strings.Join(out, "\n")
+}
+
+// follow shows what happens until ctx or the application ends.
+func (v *view) follow(ctx context.Context) error {
+	if v.live {
+		v.mu.Lock()
+		v.drawn, v.last = 0, "" // the table of the start stays where it is
+		v.mu.Unlock()
+		fmt.Fprintln(v.Out, v.paint.dim("  Ctrl-C ends it; in another terminal: atoll logs -f, atoll ps, atoll trace"))
+		fmt.Fprintln(v.Out)
+	}
+	stop := v.animate(ctx)
+	defer stop()
+	after := int64(0)
+	if err := v.c.Events(ctx, 0, false, func(e *api.Event) error { after = e.Seq; return nil }); err != nil {
+		return err
+	}
+	return v.c.Events(ctx, after, true, func(e *api.Event) error { v.event(e); return nil })
+}
+
+// event takes note of an event: a line of its own where there is no live table.
+func (v *view) event(e *api.Event) {
+	line, grave := v.line(e)
+	if !v.live {
+		fmt.Fprintln(v.Out, line)
+		return
+	}
+	if grave {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.recent = append(v.recent, strings.Split(line, "\n")...)
+		v.recent = v.recent[max(0, len(v.recent)-recentEvents):]
+	}
+}
+
+// line is an event as one line, with the lines behind a crash below it.
+func (v *view) line(e *api.Event) (line string, grave bool) {
+	p := v.paint
+	line = p.dim(e.Time.Local().Format("15:04:05.000")) + " "
+	if e.Kind != api.EventReplica {
+		if e.Fault != nil {
+			return line + p.red(clean(e.Text)) + "\n    " + clean(e.Fault.Error()), true
+		}
+		return line + clean(e.Text), true
+	}
+	name := e.Replica
+	if name == "" {
+		name = e.Service
+	}
+	line += p.hue(e.Service, name) + " " + p.state(e.To)
+	if e.To == "ready" && e.ReadyMS > 0 {
+		line += " after " + millisText(e.ReadyMS)
+	}
+	if e.Text != "" && e.To != "ready" {
+		line += ": " + clean(e.Text)
+	}
+	grave = e.To == "crashed" || e.To == "unready"
+	if grave && len(e.Lines) > 0 {
+		line += "\n" + indent(e.Lines)
+	}
+	return line, grave
+}
+
+// animate redraws the live table until stop is called, which waits for its end.
+func (v *view) animate(ctx context.Context) (stop func()) {
+	if !v.live {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(redrawEvery)
+		defer ticker.Stop()
+		for {
+			v.redraw(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// redraw draws the table over the one before, if anything has changed.
+func (v *view) redraw(ctx context.Context) {
+	if !v.live {
+		return
+	}
+	replicas, err := v.c.Replicas(ctx)
+	if err != nil {
+		return // the application is ending
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	lines := v.table(replicas)
+	for _, r := range v.recent {
+		lines = append(lines, clip(r, v.Width(v.Out)))
+	}
+	text := strings.Join(lines, "\x1b[K\n") + "\x1b[K\n\x1b[J"
+	if text == v.last {
+		return
+	}
+	if v.drawn > 0 {
+		text = fmt.Sprintf("\x1b[%dA\r", v.drawn) + text
+	}
+	fmt.Fprint(v.Out, text)
+	v.drawn, v.last = len(lines), strings.TrimPrefix(text, fmt.Sprintf("\x1b[%dA\r", v.drawn))
+}
+
+// table is one line for each service.
+func (v *view) table(replicas []api.Replica) []string {
+	t := table{right: map[int]bool{2: true, 4: true, 5: true}}
+	t.add("SERVICE", "STATE", "REPLICAS", "ADDRESS", "READY", "ERRORS", "")
+	var names []string
+	byService := map[string][]api.Replica{}
+	for _, r := range replicas {
+		if byService[r.Service] == nil {
+			names = append(names, r.Service)
+		}
+		byService[r.Service] = append(byService[r.Service], r)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		row := summarise(byService[name])
+		t.add(v.paint.hue(name, name), v.paint.state(row.state), fmt.Sprintf("%d/%d", row.ready, row.total), orDash(row.address),
+			millisText(row.readyMS), strconv.FormatInt(row.errors, 10), v.paint.dim(clean(row.reason)))
+	}
+	return t.lines(v.Width(v.Out))
+}
+
+// serviceRow is what the live table shows of a service.
+type serviceRow struct {
+	state, address, reason string
+	ready, total           int
+	readyMS, errors        int64
+}
+
+// summarise shows the worst state of a service's replicas, those that are being replaced left out.
+func summarise(replicas []api.Replica) serviceRow {
+	order := []string{"ready", "stopped", "draining", "pending", "building", "starting", "unready", "backing-off", "crashed"}
+	row := serviceRow{state: "ready"}
+	for _, r := range replicas {
+		row.errors += r.Errors
+		if r.State != "draining" && r.State != "stopped" {
+			row.total++
+		}
+		if r.State == "ready" {
+			row.ready++
+			row.readyMS = max(row.readyMS, r.ReadyMS)
+			if row.address == "" {
+				row.address = strings.TrimPrefix(r.URL, "http://")
+			}
+		}
+		if slices.Index(order, r.State) > slices.Index(order, row.state) {
+			row.state = r.State
+			row.reason = r.Reason
+		}
+	}
+	return row
+}

@@ -1,0 +1,91 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/atollhq/atoll/internal/database/postgres"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/replica/process"
+	"github.com/atollhq/atoll/internal/telemetry"
+	"github.com/atollhq/atoll/internal/telemetry/logfile"
+)
+
+// What commands do with the state folder of an application that does not run.
+
+// CleanUp ends what a run that was killed has left. It does nothing to one that runs.
+func CleanUp(ctx context.Context, dir string) (ended int, err error) {
+	if _, err := os.Stat(dir); err != nil {
+		return 0, nil //nolint:nilerr // without a state folder nothing was left
+	}
+	s, err := takeState(dir)
+	if err != nil {
+		return 0, err
+	}
+	ended, err = process.CleanLeftovers(ctx, dir, slog.New(slog.DiscardHandler))
+	if releaseErr := s.release(); err == nil {
+		err = releaseErr
+	}
+	return ended, err
+}
+
+// AwaitEnd returns when the application whose state folder is dir has ended, or with ctx's error.
+func AwaitEnd(ctx context.Context, dir string) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+		if err != nil {
+			return fmt.Errorf("open lock: %w", err)
+		}
+		err = lockFile(file)
+		file.Close() // gives the lock up too
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// ReadLogs reads the log records in a state folder.
+func ReadLogs(ctx context.Context, dir string, q *telemetry.Query, yield func(*telemetry.Record) error) error {
+	path := filepath.Join(dir, "logs")
+	if _, err := os.Stat(path); err != nil {
+		return nil //nolint:nilerr // nothing was kept
+	}
+	store, err := logfile.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // it was only read
+	return store.Read(ctx, q, yield)
+}
+
+// OwnLog tells whether a name that is no service's has log records: those of Atoll's own parts.
+func OwnLog(name string) bool { return name == gatewayName || name == postgresServer }
+
+// FindPostgres tells, for people, where the databases of PostgreSQL would be.
+func FindPostgres(app *manifest.App) (string, error) {
+	switch {
+	case app.Postgres != "":
+		return "on the server that atoll.yaml names", nil
+	case app.Env["ATOLL_POSTGRES"] != "":
+		return "on the server that ATOLL_POSTGRES names", nil
+	}
+	bin, err := postgres.Find()
+	if err != nil {
+		return "", err
+	}
+	return "on a private server, from " + bin, nil
+}
+
+// Capability is what this machine can do for services. Fix is empty where nothing is missing.
+type Capability struct{ Name, Text, Fix string }
