@@ -2,4 +2,7 @@ module github.com/atollhq/atoll
 
 go 1.26.0
 
-require pgregory.net/rapid v1.3.0
+require (
+	golang.org/x/sys v0.49.0
+	pgregory.net/rapid v1.3.0
+)
