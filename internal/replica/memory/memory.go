@@ -130,14 +130,14 @@ type Copy struct {
 	done       chan struct{}
 	conns      chan net.Conn
 
-	mu      sync.Mutex // guards what follows
-	state   error      // what Probe returns
-	known   bool       // state was set
-	termed  bool
-	dead    bool
-	forced  *replica.Exit // how it ends, whatever the program returns
-	exit    replica.Exit
-	probes  int
+	mu     sync.Mutex // guards what follows
+	state  error      // what Probe returns
+	known  bool       // state was set
+	termed bool
+	dead   bool
+	forced *replica.Exit // how it ends, whatever the program returns
+	exit   replica.Exit
+	probes int
 }
 
 func (c *Copy) run(program Program) {
