@@ -21,14 +21,13 @@ type Program func(ctx context.Context, c *Copy) int
 // Build is the body of a build command. An error makes the build fail.
 type Build func(ctx context.Context, spec replica.BuildSpec) error
 
-// Driver runs programs by name. The zero value has none.
+// Driver runs programs by name. The zero value has none. Once it runs, Install changes what it has.
 type Driver struct {
-	Programs map[string]Program
-	Builds   map[string]Build
-
-	mu     sync.Mutex // guards what follows
-	copies []*Copy
-	pids   int
+	mu       sync.Mutex         // guards what follows, once the driver runs
+	Programs map[string]Program // by the first word of a run command
+	Builds   map[string]Build   // by the first word of a build command
+	copies   []*Copy
+	pids     int
 }
 
 var (
@@ -36,13 +35,32 @@ var (
 	_ replica.Process = (*Copy)(nil)
 )
 
+// Install makes name stand for a program and a build, from the next start and build on; nil leaves one as it
+// is.
+func (d *Driver) Install(name string, p Program, b Build) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p != nil {
+		d.Programs[name] = p
+	}
+	if b != nil {
+		d.Builds[name] = b
+	}
+}
+
+func (d *Driver) find(name string) (Program, Build) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Programs[name], d.Builds[name]
+}
+
 // Start starts the program that spec.Run begins with.
 func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	name, args := split(spec.Run)
-	program := d.Programs[name]
+	program, _ := d.find(name)
 	if program == nil {
 		return nil, fault.New(fault.CodeReplicaProgramMissing, "the program %q of %s is not there", name, spec.Service).
 			Fix("Give the driver a program of that name.")
@@ -55,7 +73,7 @@ func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process,
 // Build runs the build that spec.Command begins with.
 func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
 	name, _ := split(spec.Command)
-	build := d.Builds[name]
+	_, build := d.find(name)
 	if build == nil {
 		return fault.New(fault.CodeReplicaProgramMissing, "the program %q that builds %s is not there", name, spec.Service).
 			Fix("Give the driver a build of that name.")
