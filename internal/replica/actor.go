@@ -362,7 +362,7 @@ func (a *actor) drain(ctx context.Context, f DoDrain) {
 				a.s.o.Logger.Warn("a replica is ended with requests in flight", "service", a.name, "replica", f.Replica, "error", err)
 			}
 		}
-		a.post(ctx, result{event: Drained{Replica: f.Replica, Run: f.Run}})
+		a.post(ctx, result{event: Drained(f)})
 	})
 }
 

@@ -30,33 +30,33 @@ type (
 // The events that answer effects. Those of a replica name the run that they belong to: the count of its
 // starts. What belongs to an earlier run is ignored.
 type (
-	// BuildBegun: the build got its turn.
+	// BuildBegun says that the build got its turn.
 	BuildBegun struct{}
-	// Built: the build ended, well if Fault is nil.
+	// Built says that the build ended, well if Fault is nil.
 	Built struct{ Fault *fault.Error }
-	// Started: the process runs.
+	// Started says that the process runs.
 	Started struct {
 		Replica string
 		Run     int
 	}
-	// StartFailed: there is no process.
+	// StartFailed says that there is no process.
 	StartFailed struct {
 		Replica string
 		Run     int
 		Fault   *fault.Error
 	}
-	// Probed: the replica is ready if Err is "", else Err says why not.
+	// Probed says that the replica is ready if Err is "", else why not.
 	Probed struct {
 		Replica string
 		Run     int
 		Err     string
 	}
-	// Drained: the relay has nothing in flight there any more, or waited long enough.
+	// Drained says that the relay has nothing in flight there any more, or waited long enough.
 	Drained struct {
 		Replica string
 		Run     int
 	}
-	// Exited: the process has ended.
+	// Exited says that the process has ended.
 	Exited struct {
 		Replica string
 		Run     int

@@ -66,7 +66,7 @@ func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process,
 			Fix("Give the driver a program of that name.")
 	}
 	c := d.newCopy(spec, args)
-	go c.run(program)
+	go c.run(program) //nolint:contextcheck // a copy outlives the context of its start
 	return c, nil
 }
 

@@ -109,7 +109,7 @@ func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process,
 	p := &process{
 		group: g, spec: spec, host: d.o.Host, port: port, limits: limits, usage: d.usage, done: make(chan struct{}),
 	}
-	go func() {
+	go func() { //nolint:contextcheck // a process outlives the context of its start
 		defer release()
 		p.watch(d)
 	}()

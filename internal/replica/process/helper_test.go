@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,10 +50,10 @@ func helper(name string, args []string) int {
 		return 3
 	case string(replicatest.Talk):
 		for i := range 100 {
-			fmt.Println("line", i)
+			fmt.Fprintln(os.Stdout, "line", i)
 		}
-		fmt.Println(strings.Repeat("é", 100_000))
-		fmt.Print("\xff!") // without a line end
+		fmt.Fprintln(os.Stdout, strings.Repeat("é", 100_000))
+		fmt.Fprint(os.Stdout, "\xff!") // without a line end
 		return 0
 	case string(replicatest.Idle):
 		terminated := make(chan os.Signal, 1)
@@ -60,7 +61,7 @@ func helper(name string, args []string) int {
 		<-terminated
 		return 0
 	case string(replicatest.Build):
-		fmt.Println("compiling")
+		fmt.Fprintln(os.Stdout, "compiling")
 		return 0
 	case string(replicatest.BuildFails):
 		fmt.Fprintln(os.Stderr, "main.go:1: broken")
@@ -69,7 +70,7 @@ func helper(name string, args []string) int {
 		select {}
 	case "env":
 		for _, kv := range os.Environ() {
-			fmt.Println(kv)
+			fmt.Fprintln(os.Stdout, kv)
 		}
 		return 0
 	case "family": // a parent that starts a child in its group and prints the child's pid
@@ -77,7 +78,8 @@ func helper(name string, args []string) int {
 	case "hog": // touches memory until it is killed
 		return hog()
 	case "spin":
-		for {
+		for n := 0; ; n++ {
+			runtime.KeepAlive(n)
 		}
 	case "http-health":
 		return healthServer()
@@ -143,7 +145,7 @@ func family(args []string) int {
 	if err := child.Start(); err != nil {
 		return 1
 	}
-	fmt.Println("child", child.Process.Pid)
+	fmt.Fprintln(os.Stdout, "child", child.Process.Pid)
 	if len(args) > 0 {
 		return 7
 	}
@@ -220,18 +222,18 @@ func atoll(args []string) int {
 	}
 	d, err := process.New(o)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	p, err := d.Start(context.Background(), replica.Spec{
 		Service: "orders", Replica: "orders-1", Dir: args[0], Run: self("family"), Env: []string{"ATOLL_REPLICA=orders-1"},
-		Output: func(l replica.Line) { fmt.Println(l.Text) },
+		Output: func(l replica.Line) { fmt.Fprintln(os.Stdout, l.Text) },
 	})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	fmt.Println("parent", p.PID())
+	fmt.Fprintln(os.Stdout, "parent", p.PID())
 	select {}
 }
 

@@ -41,27 +41,38 @@ func probeClient(p *process, http2 bool) *http.Client {
 	}
 }
 
+// answer is what came back of a probe.
+type answer struct {
+	status int
+	grpc   string // the gRPC status, "" without one
+	body   []byte
+}
+
 // roundTrip sends a probe and names what went wrong for users.
-func roundTrip(ctx context.Context, p *process, http2 bool, req *http.Request, what string) (*http.Response, []byte, error) {
+func roundTrip(ctx context.Context, p *process, http2 bool, req *http.Request, what string) (answer, error) {
 	req.Header.Set("User-Agent", "atoll-ready")
 	client := probeClient(p, http2)
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
 		if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" {
-			return nil, nil, notListening(p)
+			return answer{}, notListening(p)
 		}
 		if ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("%s did not answer in time", what)
+			return answer{}, fmt.Errorf("%s did not answer in time", what)
 		}
-		return nil, nil, fmt.Errorf("%s was not answered properly", what)
+		return answer{}, fmt.Errorf("%s was not answered properly", what)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
 	if err != nil {
-		return nil, nil, fmt.Errorf("the answer to %s broke off", what)
+		return answer{}, fmt.Errorf("the answer to %s broke off", what)
 	}
-	return resp, body, nil
+	grpc := resp.Trailer.Get("Grpc-Status")
+	if grpc == "" {
+		grpc = resp.Header.Get("Grpc-Status") // an answer of trailers only
+	}
+	return answer{status: resp.StatusCode, grpc: grpc, body: body}, nil
 }
 
 func probeHTTP(ctx context.Context, p *process) error {
@@ -70,12 +81,12 @@ func probeHTTP(ctx context.Context, p *process) error {
 	if err != nil {
 		return fmt.Errorf("%s is no proper path", p.spec.Ready.Path)
 	}
-	resp, _, err := roundTrip(ctx, p, p.spec.Protocol == manifest.ProtocolGRPC, req, what)
+	got, err := roundTrip(ctx, p, p.spec.Protocol == manifest.ProtocolGRPC, req, what)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s answered %d", what, resp.StatusCode)
+	if got.status/100 != 2 {
+		return fmt.Errorf("%s answered %d", what, got.status)
 	}
 	return nil
 }
@@ -92,22 +103,18 @@ func probeGRPC(ctx context.Context, p *process) error {
 	}
 	req.Header.Set("Content-Type", "application/grpc")
 	req.Header.Set("Te", "trailers")
-	resp, body, err := roundTrip(ctx, p, true, req, what)
+	got, err := roundTrip(ctx, p, true, req, what)
 	if err != nil {
 		return err
 	}
-	status := resp.Trailer.Get("Grpc-Status")
-	if status == "" {
-		status = resp.Header.Get("Grpc-Status") // an answer of trailers only
-	}
 	switch {
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answered HTTP %d", what, resp.StatusCode)
-	case status == "12":
+	case got.status != http.StatusOK:
+		return fmt.Errorf("%s answered HTTP %d", what, got.status)
+	case got.grpc == "12":
 		return errors.New("the program does not have the gRPC health service (grpc.health.v1.Health)")
-	case status != "0":
-		return fmt.Errorf("%s answered gRPC status %q", what, status)
-	case !serving(body):
+	case got.grpc != "0":
+		return fmt.Errorf("%s answered gRPC status %q", what, got.grpc)
+	case !serving(got.body):
 		return fmt.Errorf("%s does not say SERVING", what)
 	default:
 		return nil

@@ -58,7 +58,7 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 	t.Helper()
 	tests := []struct {
 		name string
-		run  func(*testing.T, Harness)
+		run  func(trial)
 	}{
 		{"a program that serves becomes ready, is dialled, and ends when asked", testServe},
 		{"a stubborn program ends when killed, and says by what", testStubborn},
@@ -75,9 +75,15 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 	for _, test := range tests {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			test.run(t, open(t))
+			test.run(trial{t: t, h: open(t)})
 		})
 	}
+}
+
+// trial is one test on one harness.
+type trial struct {
+	t *testing.T
+	h Harness
 }
 
 // recorder keeps lines.
@@ -160,7 +166,8 @@ func AwaitReady(t *testing.T, p replica.Process) {
 	}
 }
 
-func testServe(t *testing.T, h Harness) {
+func testServe(s trial) {
+	t, h := s.t, s.h
 	p := h.start(t, Serve, &recorder{})
 	AwaitReady(t, p)
 	if p.Addr() == "" {
@@ -189,7 +196,8 @@ func testServe(t *testing.T, h Harness) {
 	}
 }
 
-func testStubborn(t *testing.T, h Harness) {
+func testStubborn(s trial) {
+	t, h := s.t, s.h
 	p := h.start(t, Stubborn, &recorder{})
 	AwaitReady(t, p)
 	if err := p.Terminate(); err != nil {
@@ -206,7 +214,8 @@ func testStubborn(t *testing.T, h Harness) {
 	}
 }
 
-func testFail(t *testing.T, h Harness) {
+func testFail(s trial) {
+	t, h := s.t, s.h
 	rec := &recorder{}
 	exit := ended(t, h.start(t, Fail, rec))
 	if exit.Code != 3 || exit.Signal != "" || exit.OutOfMemory || exit.PortTaken {
@@ -217,7 +226,8 @@ func testFail(t *testing.T, h Harness) {
 	}
 }
 
-func testTalk(t *testing.T, h Harness) {
+func testTalk(s trial) {
+	t, h := s.t, s.h
 	rec := &recorder{}
 	ended(t, h.start(t, Talk, rec))
 	lines := rec.of(replica.StreamStdout)
@@ -243,7 +253,8 @@ func testTalk(t *testing.T, h Harness) {
 	}
 }
 
-func testIdle(t *testing.T, h Harness) {
+func testIdle(s trial) {
+	t, h := s.t, s.h
 	p := h.start(t, Idle, &recorder{})
 	if err := p.Probe(t.Context()); err == nil || err.Error() == "" {
 		t.Errorf("probe: %v", err)
@@ -254,7 +265,8 @@ func testIdle(t *testing.T, h Harness) {
 	ended(t, p)
 }
 
-func testMissing(t *testing.T, h Harness) {
+func testMissing(s trial) {
+	t, h := s.t, s.h
 	_, err := h.Driver.Start(t.Context(), h.spec(Missing, &recorder{}))
 	if fault.CodeOf(err) != fault.CodeReplicaProgramMissing {
 		t.Errorf("start: %v", err)
@@ -264,7 +276,8 @@ func testMissing(t *testing.T, h Harness) {
 	}
 }
 
-func testPort(t *testing.T, h Harness) {
+func testPort(s trial) {
+	t, h := s.t, s.h
 	p := h.start(t, Serve, &recorder{})
 	q := h.start(t, Serve, &recorder{})
 	AwaitReady(t, p)
@@ -274,7 +287,8 @@ func testPort(t *testing.T, h Harness) {
 	}
 }
 
-func testBuild(t *testing.T, h Harness) {
+func testBuild(s trial) {
+	t, h := s.t, s.h
 	rec := &recorder{}
 	spec := replica.BuildSpec{Service: "orders", Dir: h.Dir, Command: h.Command(Build), Env: h.Env, Output: rec.take}
 	if err := h.Driver.Build(t.Context(), spec); err != nil {
@@ -293,7 +307,8 @@ func testBuild(t *testing.T, h Harness) {
 	}
 }
 
-func testBuildCancelled(t *testing.T, h Harness) {
+func testBuildCancelled(s trial) {
+	t, h := s.t, s.h
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	spec := replica.BuildSpec{Service: "orders", Dir: h.Dir, Command: h.Command(BuildHangs), Env: h.Env, Output: func(replica.Line) {}}
@@ -302,7 +317,8 @@ func testBuildCancelled(t *testing.T, h Harness) {
 	}
 }
 
-func testListen(t *testing.T, h Harness) {
+func testListen(s trial) {
+	t, h := s.t, s.h
 	l, err := h.Driver.Listen(t.Context(), "orders")
 	if err != nil {
 		t.Fatal(err)
@@ -315,7 +331,8 @@ func testListen(t *testing.T, h Harness) {
 	}
 }
 
-func testSignalsAfterEnd(t *testing.T, h Harness) {
+func testSignalsAfterEnd(s trial) {
+	t, h := s.t, s.h
 	p := h.start(t, Fail, &recorder{})
 	ended(t, p)
 	if err := errors.Join(p.Terminate(), p.Kill()); err != nil {
