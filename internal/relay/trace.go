@@ -36,7 +36,7 @@ const (
 // ContinueTrace continues the trace that the header of a request speaks of, or begins one. A tracestate without a
 // valid traceparent is taken out of the header.
 func ContinueTrace(h Header) Trace {
-	t := Trace{Span: newSpanID(), Flags: 1}
+	t := NewTrace()
 	values := h.Values(headerTraceparent)
 	if len(values) == 1 {
 		if id, parent, flags, ok := ParseTraceparent(values[0]); ok {
@@ -45,9 +45,11 @@ func ContinueTrace(h Header) Trace {
 		}
 	}
 	h.Del(headerTracestate)
-	t.ID = newTraceID()
 	return t
 }
+
+// NewTrace begins a trace.
+func NewTrace() Trace { return Trace{ID: newTraceID(), Span: newSpanID(), Flags: 1} }
 
 // Traceparent is the header value that makes the next hop a child of this one.
 func (t Trace) Traceparent() string {

@@ -52,7 +52,7 @@ func (x *exchange) tries(out *http.Request, deadline time.Time) (*http.Response,
 		}
 		t := x.newTry(out, target, deadline)
 		res, err := t.run()
-		outcome := t.outcome(res, err)
+		outcome := t.outcome(res, err, context.Cause(t.out.Context()))
 		if !x.call.Retry(outcome) {
 			if err != nil {
 				t.cancel(context.Canceled)
@@ -134,8 +134,8 @@ func (t *try) run() (*http.Response, error) {
 	return res, nil
 }
 
-// outcome says how the try ended, in the relay's terms.
-func (t *try) outcome(res *http.Response, err error) relay.Outcome {
+// outcome says how the try ended, in the relay's terms. The cause is why its context ended, or nil.
+func (t *try) outcome(res *http.Response, err, cause error) relay.Outcome {
 	body := t.x.body
 	if err == nil {
 		return relay.Outcome{Status: res.StatusCode, Replayable: body.replayable()}
@@ -143,7 +143,7 @@ func (t *try) outcome(res *http.Response, err error) relay.Outcome {
 	o := relay.Outcome{Err: err, Replayable: body.replayable()}
 	_, o.Refused = errors.AsType[*errRefused](err)
 	o.Unsent = !o.Refused && t.unsent()
-	if cause := context.Cause(t.out.Context()); cause != nil && !errors.Is(cause, errTryTimeout) {
+	if cause != nil && !errors.Is(cause, errTryTimeout) {
 		o.Refused, o.Unsent, o.Replayable = false, false, false
 		o.Gone = !errors.Is(cause, errTimeout)
 	}

@@ -79,11 +79,10 @@ func (b *watched) Read(p []byte) (int, error) {
 
 // broken is how the service's response broke off, or nil. A client that went away breaks nothing.
 func (w *writer) broken() error {
-	if w.res == nil || w.failed != nil {
-		return nil
-	}
-	if b, ok := w.res.Body.(*watched); ok && b.err.Load() != nil {
-		return *b.err.Load()
+	if w.failed == nil && w.res != nil {
+		if b, ok := w.res.Body.(*watched); ok && b.err.Load() != nil {
+			return *b.err.Load()
+		}
 	}
 	return nil
 }
