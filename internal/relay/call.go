@@ -39,9 +39,8 @@ type Call struct {
 	failed  []*endpoint // in this round
 	last    *endpoint   // the endpoint of the last failed try
 	tries   int
-	refused bool          // the last try could not even connect
 	until   time.Time     // when waiting for an endpoint ends; zero before the first wait
-	backoff time.Duration // before an endpoint that refused is asked again
+	backoff time.Duration // before endpoints that failed are asked again
 	waited  time.Duration
 	ended   bool
 }
@@ -111,16 +110,10 @@ func (c *Call) Next(ctx context.Context) (*Target, error) {
 			c.target = Target{endpoint: e, probe: probe}
 			return &c.target, nil
 		}
-		if len(v.endpoints) > 0 && !c.refused {
-			if c.u.view(c.order.Service) == v {
-				c.failed = nil // every endpoint has failed: begin again
-			}
-			continue
-		}
 		if err := c.wait(ctx, v); err != nil {
 			return nil, err
 		}
-		c.failed, c.refused = nil, false
+		c.failed = nil
 	}
 }
 
@@ -136,13 +129,13 @@ func (c *Call) choose(v *view) (*endpoint, bool) {
 	return v.take(now, c.failed)
 }
 
-// First and longest wait before an endpoint that refused a connection is asked again.
+// First and longest wait before endpoints of which each has failed are asked again.
 const (
 	backoffFirst   = 10 * time.Millisecond
 	backoffLongest = 500 * time.Millisecond
 )
 
-// wait waits for another view, or, if there are endpoints that refuse connections, for a moment.
+// wait waits for another view, or, if there are endpoints and each has failed, for a moment.
 func (c *Call) wait(ctx context.Context, v *view) error {
 	start := time.Now()
 	if c.until.IsZero() {
@@ -191,7 +184,7 @@ func (c *Call) Retry(o Outcome) bool {
 		if len(c.failed) < 64 {
 			c.failed = append(slices.Clip(c.failed), c.target.endpoint)
 		}
-		c.last, c.refused = c.target.endpoint, o.Refused
+		c.last = c.target.endpoint
 	}
 	if again || o.Err != nil {
 		c.giveBack()
