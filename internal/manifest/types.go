@@ -84,9 +84,10 @@ type Readiness struct {
 
 // Call is one service that another may call, and how patient the caller is.
 type Call struct {
-	Service string   `key:"service" required:"true" doc:"Name of the service that may be called."`
-	Timeout Duration `key:"timeout" default:"30s" doc:"How long one call may take until its response begins, tries and waiting included; 0s means no limit."`
-	Tries   int      `key:"tries" default:"3" doc:"How often a call that is safe to repeat is tried at most."`
+	Service    string   `key:"service" required:"true" doc:"Name of the service that may be called."`
+	Timeout    Duration `key:"timeout" default:"30s" doc:"How long one call may take until its response begins, tries and waiting included; 0s means no limit."`
+	Tries      int      `key:"tries" default:"3" doc:"How often a call that is safe to repeat is tried at most."`
+	TryTimeout Duration `key:"try_timeout" doc:"How long one try may take until its response begins; default what timeout leaves."`
 }
 
 // DatabaseKind is where a service's database comes from.
@@ -168,20 +169,21 @@ type APIKey struct {
 
 // Route sends requests to a service.
 type Route struct {
-	Path    string            `key:"path" required:"true" doc:"Path that must match: * stands for one segment, ** at the end for the rest."`
-	To      string            `key:"to" required:"true" doc:"Name of the service."`
-	Host    string            `key:"host" doc:"Host that must match; *.example.com stands for every name below."`
-	Methods []string          `key:"methods" doc:"Methods that match; default all."`
-	Header  map[string]string `key:"header" doc:"Headers that must be there with exactly this value; * means any."`
-	Query   map[string]string `key:"query" doc:"Query parameters that must be there with exactly this value; * means any."`
-	Strip   string            `key:"strip" doc:"Prefix of the path to take away before the service sees it."`
-	Rewrite string            `key:"rewrite" doc:"Prefix to put in front after strip."`
-	Auth    []string          `key:"auth" doc:"Names of the ways to prove who the client is, one of which must succeed."`
-	Limit   []Limit           `key:"limit" doc:"Limits such as 50/s per subject."`
-	Timeout *Duration         `key:"timeout" doc:"How long a request may take until its response begins; default the gateway's."`
-	Tries   int               `key:"tries" default:"3" doc:"How often a request that is safe to repeat is tried at most."`
-	Body    Size              `key:"body" doc:"Largest request body; default the gateway's."`
-	CORS    *CORS             `key:"cors" doc:"Cross-origin requests; default the gateway's."`
+	Path       string            `key:"path" required:"true" doc:"Path that must match: * stands for one segment, ** at the end for the rest."`
+	To         string            `key:"to" required:"true" doc:"Name of the service."`
+	Host       string            `key:"host" doc:"Host that must match; *.example.com stands for every name below."`
+	Methods    []string          `key:"methods" doc:"Methods that match; default all."`
+	Header     map[string]string `key:"header" doc:"Headers that must be there with exactly this value; * means any."`
+	Query      map[string]string `key:"query" doc:"Query parameters that must be there with exactly this value; * means any."`
+	Strip      string            `key:"strip" doc:"Prefix of the path to take away before the service sees it."`
+	Rewrite    string            `key:"rewrite" doc:"Prefix to put in front after strip."`
+	Auth       []string          `key:"auth" doc:"Names of the ways to prove who the client is, one of which must succeed."`
+	Limit      []Limit           `key:"limit" doc:"Limits such as 50/s per subject."`
+	Timeout    *Duration         `key:"timeout" doc:"How long a request may take until its response begins; default the gateway's."`
+	Tries      int               `key:"tries" default:"3" doc:"How often a request that is safe to repeat is tried at most."`
+	TryTimeout Duration          `key:"try_timeout" doc:"How long one try may take until its response begins; default what timeout leaves."`
+	Body       Size              `key:"body" doc:"Largest request body; default the gateway's."`
+	CORS       *CORS             `key:"cors" doc:"Cross-origin requests; default the gateway's."`
 
 	At fault.Position `key:"-"` // where the route is declared
 }
