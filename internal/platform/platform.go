@@ -17,6 +17,7 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/mesh"
 	"github.com/atollhq/atoll/internal/relay"
+	"github.com/atollhq/atoll/internal/relay/std"
 	"github.com/atollhq/atoll/internal/replica"
 	"github.com/atollhq/atoll/internal/replica/process"
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -184,7 +185,7 @@ func (p *Platform) startDriver(context.Context, *manifest.App) error {
 }
 
 func (p *Platform) startRelay(context.Context, *manifest.App) error {
-	p.upstreams = relay.NewUpstreams(&relay.Options{Logger: p.log, OnHop: p.hop})
+	p.upstreams = relay.NewUpstreams(std.New(), &relay.Options{Logger: p.log, OnHop: p.hop})
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
 	p.gateway = gateway.New(p.upstreams, &gateway.Options{Logger: p.log, AccessLog: p.accessLog()})
 	p.mesh = mesh.New(p.upstreams, &mesh.Options{Logger: p.log})
