@@ -12,8 +12,9 @@ import (
 // Driver runs copies of services. Its methods may be called by many goroutines at once.
 type Driver interface {
 	// Start starts one copy and returns when it runs; readiness is asked for by Process.Probe. The context
-	// bounds the start only, never the life of the process. What cannot succeed by trying again (no such
-	// program, no such folder) is a *fault.Error whose code Permanent knows.
+	// bounds the start only, never the life of the process. What cannot succeed by trying again is a
+	// *fault.Error with code replica-program-missing, replica-folder-missing or replica-command; after any
+	// other error the start is tried again.
 	Start(ctx context.Context, spec Spec) (Process, error)
 
 	// Build runs a build command to its end, or until the context ends. A command that fails is a

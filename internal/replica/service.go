@@ -60,7 +60,7 @@ type Endpoint struct {
 	Version string
 	Addr    string // for display only
 	// Dial opens a connection to the replica. It may be called by many at once, also after the replica
-	// ended: it then fails.
+	// ended: it then fails, also when the port belongs to another by then.
 	Dial func(context.Context) (net.Conn, error)
 }
 
@@ -84,7 +84,8 @@ type Line struct {
 // MaxLine is the most bytes that a Line holds.
 const MaxLine = 64 << 10
 
-// Change is one change of a replica's state.
+// Change is one change of a replica's state. The first of a replica, when it comes into being, is from Pending
+// to Pending.
 type Change struct {
 	Time     time.Time
 	Service  string

@@ -67,7 +67,12 @@ func helper(name string, args []string) int {
 		fmt.Fprintln(os.Stderr, "main.go:1: broken")
 		return 1
 	case string(replicatest.BuildHangs), "hang":
-		select {}
+		<-time.After(time.Hour)
+		return 0
+	case "deaf": // does not hear SIGTERM
+		signal.Ignore(syscall.SIGTERM)
+		<-time.After(time.Hour)
+		return 0
 	case "env":
 		for _, kv := range os.Environ() {
 			fmt.Fprintln(os.Stdout, kv)
@@ -149,7 +154,8 @@ func family(args []string) int {
 	if len(args) > 0 {
 		return 7
 	}
-	select {}
+	<-time.After(time.Hour)
+	return 0
 }
 
 func hog() int {
@@ -214,11 +220,12 @@ func listenAndServe(s *http.Server) int {
 }
 
 // atoll is a program that supervises a family, prints the pids of both, and waits to be killed. Its
-// arguments: the driver's folder, and "guard" or "alone".
+// arguments: the driver's folder, and "guard" or "alone". The folder is an argument of the guard as well, to
+// find it by.
 func atoll(args []string) int {
 	o := &process.Options{Dir: args[0]}
 	if args[1] == "guard" {
-		o.Guard = []string{os.Args[0], "helper", "guard"}
+		o.Guard = []string{os.Args[0], "helper", "guard", args[0]}
 	}
 	d, err := process.New(o)
 	if err != nil {
@@ -234,7 +241,8 @@ func atoll(args []string) int {
 		return 1
 	}
 	fmt.Fprintln(os.Stdout, "parent", p.PID())
-	select {}
+	<-time.After(time.Hour)
+	return 0
 }
 
 // runs tells whether a process is there and not a zombie.

@@ -62,6 +62,11 @@ func (p *process) Addr() string { return net.JoinHostPort(p.host, strconv.Itoa(p
 // Dial connects to the process's port. A program that listens on IPv6 loopback alone (many do when told
 // "localhost") is found there.
 func (p *process) Dial(ctx context.Context) (net.Conn, error) {
+	select {
+	case <-p.done: // the port may be somebody else's by now
+		return nil, fmt.Errorf("dial %s: %w", p.Addr(), net.ErrClosed)
+	default:
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", p.Addr())
 	if err != nil && p.host == "127.0.0.1" && errors.Is(err, syscall.ECONNREFUSED) {

@@ -327,6 +327,38 @@ func TestNothingSurvivesAKillOfAtoll(t *testing.T) {
 	t.Logf("gone after %s", time.Since(began))
 }
 
+// guardOf finds the guard of a helper "atoll" by the folder among its arguments.
+func guardOf(t *testing.T, dir string) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(text), "\x00helper\x00guard\x00"+dir+"\x00") {
+			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+			return pid
+		}
+	}
+	return 0
+}
+
+func TestAGuardThatDiesIsReplacedByOneThatKnowsAll(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	atoll, parent, child := supervised(t, dir, "guard")
+	first := 0
+	eventually(t, "a guard", func() bool { first = guardOf(t, dir); return first != 0 })
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another guard", func() bool { g := guardOf(t, dir); return g != 0 && g != first })
+	killHard(t, atoll)
+	eventually(t, "parent and grandchild are gone", func() bool { return !runs(parent) && !runs(child) })
+	eventually(t, "the guard is gone", func() bool { return guardOf(t, dir) == 0 })
+}
+
 func TestTheNextRunEndsWhatAKilledOneLeft(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
