@@ -1,7 +1,6 @@
 package arch_test
 
 import (
-	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -127,7 +126,7 @@ func TestRootPackagesImportNoTechnology(t *testing.T) {
 		for _, imported := range fields[1:] {
 			for _, f := range forbidden {
 				if strings.HasPrefix(imported, f) {
-					t.Error(fmt.Sprintf("%s imports %s: that belongs into a driver", room, imported))
+					t.Errorf("%s imports %s: that belongs into a driver", room, imported)
 				}
 			}
 		}

@@ -75,7 +75,7 @@ const (
 
 // Run runs a command line and returns the exit code. What went wrong has been written to Err.
 func Run(ctx context.Context, w World, args []string) int {
-	root := newRoot(w)
+	root := newRoot(w) //nolint:contextcheck // the commands get ctx from ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -158,7 +158,7 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 		return err
 	}
 	exited := make(chan error, 1)
-	go func() { exited <- child.Wait() }() // ends with the child, or with this process
+	go func() { exited <- child.Wait() }() // ends with the child, or with this command
 	c, err := awaitControl(ctx, state, child.Process.Pid, exited)
 	if err != nil {
 		return a.sayStart(said, err)
@@ -166,7 +166,7 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 	defer c.Close()
 	if err := a.newView(c).untilReady(ctx); err != nil {
 		if stopErr := c.Stop(context.WithoutCancel(ctx)); stopErr == nil {
-			<-exited
+			_ = <-exited // how it ended does not matter: it was told to
 		}
 		return err
 	}
