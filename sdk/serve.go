@@ -104,7 +104,9 @@ func Serve(ctx context.Context, h http.Handler, opts *Options) error {
 	}
 	close(s.stopping)
 	err = s.drain(ctx, hs)
-	_ = <-served // http.ErrServerClosed
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve: %w", end))
+	}
 	return err
 }
 
