@@ -61,7 +61,7 @@ const rows = []
 function contact (company, domain) {
   const first = pick(FIRST)
   const last = pick(LAST)
-  rows.push([company, domain, `${first}.${last}.synthetic@${domain}`.toLowerCase(), first, last, weighted(TITLES),
+  rows.push([company, company && domain, `${first}.${last}.synthetic@${domain}`.toLowerCase(), first, last, weighted(TITLES),
     weighted(COUNTRIES), weighted(SEATS), weighted(INTERESTS), 'yes'])
 }
 const all = [...companies].sort(([a], [b]) => (a < b ? -1 : 1))
