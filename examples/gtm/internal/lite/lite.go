@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -37,6 +38,7 @@ type DB struct {
 	maxBatch    int
 	closing     chan struct{} // closed by Close
 	ended       chan struct{} // closed when the writer has ended
+	close       func() error  // once
 }
 
 type job struct {
@@ -69,6 +71,11 @@ func Open(ctx context.Context, path string, migrations []string, opts *Options) 
 		db.write.Close()
 		return nil, err
 	}
+	db.close = sync.OnceValue(func() error {
+		close(db.closing)
+		<-db.ended
+		return errors.Join(db.read.Close(), db.write.Close())
+	})
 	go db.commits(context.WithoutCancel(ctx))
 	return db, nil
 }
@@ -130,12 +137,9 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, *sql.Tx) error
 	}
 }
 
-// Close waits for the commit under way and closes the file. Functions that still wait get ErrClosed.
-func (db *DB) Close() error {
-	close(db.closing)
-	<-db.ended
-	return errors.Join(db.read.Close(), db.write.Close())
-}
+// Close waits for the commit under way and closes the file. Functions that still wait get ErrClosed. A second
+// Close does nothing.
+func (db *DB) Close() error { return db.close() }
 
 // commits is the writer's goroutine; Close ends it.
 func (db *DB) commits(ctx context.Context) {
