@@ -237,20 +237,20 @@ func TestKeysRotateAndSurviveAnOutage(t *testing.T) {
 			t.Fatalf("%s after %d fetches", code, i.count())
 		}
 		i.set(keySet(t, first, second), nil)
-		time.Sleep(11 * time.Second)
+		elapse(11 * time.Second)
 		if sub, code := prove(t, g, token(second)); sub != "u1" || i.count() != 2 {
 			t.Errorf("a new key: %s after %d fetches", code, i.count())
 		}
 		i.set(nil, errors.New("outage"))
 		for range 100 {
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 			if sub, code := prove(t, g, token(first)); sub != "u1" {
 				t.Fatalf("during the outage: %s", code)
 			}
 			synctest.Wait()
 		}
 		i.set(keySet(t, second), nil)
-		time.Sleep(11 * time.Second)
+		elapse(11 * time.Second)
 		prove(t, g, token(second)) // begins the fetch, and does not wait for it
 		synctest.Wait()
 		if sub, code := prove(t, g, token(first)); code != fault.CodeAuthRefused {
@@ -271,7 +271,7 @@ func TestUnknownKeyIDsCannotFloodTheIssuer(t *testing.T) {
 					t.Errorf("code %s", code)
 				}
 			})
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		callers.Wait()
 		if n := i.count(); n > 11 {
@@ -290,7 +290,7 @@ func TestTokensAreRefusedButNotForgottenWhileNoKeysWereEverFetched(t *testing.T)
 			t.Errorf("code %s", code)
 		}
 		i.set(keySet(t, s), nil)
-		time.Sleep(11 * time.Second)
+		elapse(11 * time.Second)
 		if sub, code := prove(t, g, token); sub != "u1" {
 			t.Errorf("after the outage: %s", code)
 		}
@@ -346,3 +346,6 @@ func FuzzKeySet(f *testing.F) {
 		_ = apply(t.Context(), g, app(jwtAuth(j)), nil) // whatever it says, it does not panic
 	})
 }
+
+// elapse lets time pass in a synctest bubble.
+func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // only in bubbles

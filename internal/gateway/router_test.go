@@ -12,14 +12,14 @@ import (
 	"github.com/atollhq/atoll/internal/relay/relaytest"
 )
 
-func router(t testing.TB, entries ...*gateway.Entry) *gateway.Router {
-	t.Helper()
+func router(tb testing.TB, entries ...*gateway.Entry) *gateway.Router {
+	tb.Helper()
 	for i, e := range entries {
 		e.Index = i
 	}
 	r, faults := gateway.NewRouter(entries)
 	for e, err := range faults {
-		t.Fatalf("%+v: %v", e, err)
+		tb.Fatalf("%+v: %v", e, err)
 	}
 	return r
 }
@@ -98,8 +98,13 @@ func TestAMethodThatNoRouteTakesIsAllowedForOthers(t *testing.T) {
 		found              bool
 		allow              int
 	}{
-		{"GET", "h", "/a", true, 0}, {"HEAD", "h", "/a", true, 0}, {"POST", "h", "/a", true, 0}, {"DELETE", "h", "/a", false, 3},
-		{"DELETE", "x", "/b/c", true, 0}, {"GET", "x", "/b/c", false, 2}, {"GET", "h", "/none", false, 0},
+		{"GET", "h", "/a", true, 0},
+		{"HEAD", "h", "/a", true, 0},
+		{"POST", "h", "/a", true, 0},
+		{"DELETE", "h", "/a", false, 3},
+		{"DELETE", "x", "/b/c", true, 0},
+		{"GET", "x", "/b/c", false, 2},
+		{"GET", "h", "/none", false, 0},
 	} {
 		a := r.Find(&gateway.Question{Method: c.method, Host: c.host, Path: c.path, Header: relaytest.Header{}})
 		if (a.Entry != nil) != c.found || len(a.Allow) != c.allow {
@@ -110,8 +115,19 @@ func TestAMethodThatNoRouteTakesIsAllowedForOthers(t *testing.T) {
 
 func TestPatternsThatNoRequestMatchesAreRefused(t *testing.T) {
 	for _, e := range []*gateway.Entry{
-		{Path: ""}, {Path: "a"}, {Path: "/a*"}, {Path: "/**/a"}, {Path: "/a//b"}, {Path: "//**"}, {Path: "/a/../b"}, {Path: "/a%2Fb"},
-		{Path: "/a;b"}, {Path: "/a%"}, {Path: "/a", Host: "*"}, {Path: "/a", Host: "a b"}, {Path: "/a", Host: "*.*.x"},
+		{Path: ""},
+		{Path: "a"},
+		{Path: "/a*"},
+		{Path: "/**/a"},
+		{Path: "/a//b"},
+		{Path: "//**"},
+		{Path: "/a/../b"},
+		{Path: "/a%2Fb"},
+		{Path: "/a;b"},
+		{Path: "/a%"},
+		{Path: "/a", Host: "*"},
+		{Path: "/a", Host: "a b"},
+		{Path: "/a", Host: "*.*.x"},
 	} {
 		if _, faults := gateway.NewRouter([]*gateway.Entry{e}); len(faults) != 1 {
 			t.Errorf("%+v is taken", e)

@@ -198,13 +198,13 @@ func TestBytesAreRelayedToAServiceThatSpeaksTCP(t *testing.T) {
 	if text, _ := io.ReadAll(refused); len(text) != 0 {
 		t.Errorf("undeclared: %q", text)
 	}
-	refused.Close()
+	_ = refused.Close()
 	if hop := <-hops; hop.Code != fault.CodeCallUndeclared {
 		t.Errorf("hop %+v", hop)
 	}
 	m.Apply(app(manifest.Call{Service: "cache", Timeout: manifest.Duration(time.Minute)}))
 	c := dial()
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		t.Fatal(err)
 	}

@@ -172,7 +172,7 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 		if retries < 200 || retries > 211 { // a fifth of 1,000 and one a second for 10 s
 			t.Errorf("%d retries for 1,000 requests", retries)
 		}
-		time.Sleep(11 * time.Second)
+		elapse(11 * time.Second)
 		call := begin(t, up, relay.Order{Tries: 2, Idempotent: true})
 		defer call.End()
 		next(t, call)
@@ -203,16 +203,16 @@ func TestAFailingReplicaIsLeftOutProbedAndTakenBack(t *testing.T) {
 		if hits := count(200); hits != 5 {
 			t.Errorf("the failing replica got %d requests before it was left out, want 5", hits)
 		}
-		time.Sleep(3100 * time.Millisecond)
+		elapse(3100 * time.Millisecond)
 		if hits := count(200); hits != 1 {
 			t.Errorf("%d requests probed it, want 1", hits)
 		}
-		time.Sleep(3100 * time.Millisecond)
+		elapse(3100 * time.Millisecond)
 		if hits := count(200); hits != 0 {
 			t.Errorf("after a failed probe it got %d requests within the first pause; the pause should double", hits)
 		}
 		sick = false
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		if hits := count(200); hits < 50 {
 			t.Errorf("healthy again it got %d of 200", hits)
 		}
@@ -230,7 +230,7 @@ func TestOnlyOneRequestProbesAtATime(t *testing.T) {
 				return ok
 			})
 		}
-		time.Sleep(3100 * time.Millisecond)
+		elapse(3100 * time.Millisecond)
 		probes := 0
 		for range 100 { // none of them ends
 			call := begin(t, up, relay.Order{Tries: 1})
@@ -371,7 +371,7 @@ func TestARequestIsServedOnceItsServiceIsReady(t *testing.T) {
 			}
 			got <- target.ID()
 		}()
-		time.Sleep(9 * time.Second)
+		elapse(9 * time.Second)
 		up.Set("svc", endpoints(1))
 		if id := <-got; id != "svc-0" {
 			t.Error(id)
@@ -437,3 +437,6 @@ func TestSnapshotsAreSwappedWhole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// elapse lets time pass in a synctest bubble.
+func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // only in bubbles
