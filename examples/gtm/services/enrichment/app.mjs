@@ -42,7 +42,7 @@ function patience (req, res) {
   res.on('close', () => gone.abort())
   const left = Number.parseInt(req.headers['atoll-deadline'] ?? '', 10)
   // A twentieth is kept back, so that the answer with what is known by then still arrives in time.
-  return left > 0 ? AbortSignal.any([gone.signal, AbortSignal.timeout(Math.min(left * 0.95, 600_000))]) : gone.signal
+  return left > 0 ? AbortSignal.any([gone.signal, AbortSignal.timeout(Math.floor(Math.min(left * 0.95, 600_000)))]) : gone.signal
 }
 
 async function body (req) {

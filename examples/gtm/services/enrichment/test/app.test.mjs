@@ -46,6 +46,13 @@ test('every bad request gets a problem document that says what is wrong', async 
   }
 })
 
+test('a caller with little time gets an answer', async () => {
+  for (const left of ['7', '29999', '0', '-1', 'soon', '99999999999']) {
+    const res = await post('{"email":"a@example.com"}', { 'content-type': 'application/json', 'atoll-deadline': left })
+    assert.equal(res.status, 200, left)
+  }
+})
+
 test('the trace of the caller is in the problem', async () => {
   const id = '0af7651916cd43dd8448eb211c80319c'
   const res = await post('[]', { 'content-type': 'application/json', traceparent: `00-${id}-b7ad6b7169203331-01` })

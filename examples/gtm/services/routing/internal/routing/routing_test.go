@@ -135,9 +135,9 @@ func TestAnAccountKeepsItsOwner(t *testing.T) {
 
 func TestATeamThatLeavesALeadWithoutOwnerIsRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"territories":[{"name":"X","countries":["DE"]}],"segments":[{"name":"s"}],"owners":[]}`:      "no territory takes",
-		`{"territories":[{"name":"X","countries":[]}],"segments":[{"name":"s"}],"owners":[]}`:          "X has nobody for segment s",
-		`{"territories":[],"segments":[{"name":"s","up_to":3}],"owners":[]}`:                           "last segment",
+		`{"territories":[{"name":"X","countries":["DE"]}],"segments":[{"name":"s"}],"owners":[]}`:         "no territory takes",
+		`{"territories":[{"name":"X","countries":[]}],"segments":[{"name":"s"}],"owners":[]}`:             "X has nobody for segment s",
+		`{"territories":[],"segments":[{"name":"s","up_to":3}],"owners":[]}`:                              "last segment",
 		`{"territories":[],"segments":[],"owners":[{"id":"a","name":"A","territory":"Y","segments":[]}]}`: "no territory \"Y\"",
 	} {
 		if _, err := routing.Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
