@@ -157,7 +157,7 @@ func TestAReaderOfChangesMissesNone(t *testing.T) {
 	deal := take(t, s, lead("lead-1", "ada@stripe.com")).OpportunityID
 	got := make(chan string)
 	go func() {
-		resp, err := http.Get(srv.URL + "/changes?after=0&wait=20")
+		resp, err := srv.Client().Get(srv.URL + "/changes?after=0&wait=20")
 		if err != nil {
 			got <- err.Error()
 			return

@@ -132,6 +132,16 @@ func TestTheFormReachesTheLeadsServiceAndKeepsItsValuesWhenRefused(t *testing.T)
 	}
 }
 
+func TestTheLandingPageHoldsTheWholeForm(t *testing.T) {
+	srv, c, _ := serve(t, &leads{})
+	_, body := get(t, c, srv.URL+"/")
+	for _, name := range []string{"email", "first_name", "last_name", "company", "job_title", "country", "seats", "interest", "message"} {
+		if !strings.Contains(body, `name="`+name+`"`) {
+			t.Errorf("there is no field %s", name)
+		}
+	}
+}
+
 func TestAServiceThatIsAwayGivesAPageThatHelpsAndNoInternalText(t *testing.T) {
 	srv, c, _ := serve(t, &leads{fail: errors.New("dial tcp 127.0.0.1:4711: connection refused")})
 	resp, body := get(t, c, srv.URL+"/leads")
