@@ -30,7 +30,7 @@ func open(t *testing.T) *crm.Store {
 func lead(id, email string) crm.Lead {
 	return crm.Lead{
 		LeadID: id, Email: email, Name: "Ada Kim", JobTitle: "Head of Platform", Domain: "stripe.com",
-		Company: "Stripe", Country: "US", Owner: "lena", Opportunity: true, Synthetic: true,
+		Company: "Stripe", Country: "US", Owner: "emea-1", Opportunity: true, Synthetic: true,
 	}
 }
 

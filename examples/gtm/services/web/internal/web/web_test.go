@@ -34,7 +34,7 @@ func (l *leads) JSON(_ context.Context, method, path string, in, out any) error 
 	}
 	one := `{"id":"ld_1","email":"ada@stripe.com","first_name":` + string(name) + `,"job_title":` + string(name) +
 		`,"company":` + string(name) + `,"message":` + string(name) + `,"state":"done","verdict":"MQL","score":71,"reasons":[` +
-		string(name) + `],"owner":"lena","owner_name":"Lena","routed_because":["x"],"stage":"new","facts":{"country":{"value":"US","source":` +
+		string(name) + `],"owner":"emea-1","owner_name":"EMEA desk 1","routed_because":["x"],"stage":"new","facts":{"country":{"value":"US","source":` +
 		string(name) + `}},"created_at":"2026-11-22T10:00:00Z"}`
 	switch {
 	case method == http.MethodPost:
