@@ -29,6 +29,7 @@ type view struct {
 	began time.Time
 
 	services map[string]api.Service
+	seen     int64 // number of the last event that was shown
 
 	mu      sync.Mutex
 	crashed map[string]int // guarded by mu: by replica, before it was ready
@@ -38,9 +39,10 @@ type view struct {
 	last    string   // guarded by mu: what was drawn
 }
 
-func (a *app) newView(c *client.Client) *view {
+// newView is a view of the application that c reaches, whose start began at a time.
+func (a *app) newView(c *client.Client, began time.Time) *view {
 	return &view{
-		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: time.Now(),
+		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: began,
 		crashed: map[string]int{}, ready: map[string]bool{}, services: map[string]api.Service{},
 	}
 }
@@ -78,7 +80,12 @@ func (v *view) untilReady(ctx context.Context) error {
 	v.redraw(context.WithoutCancel(ctx))
 	switch {
 	case err == done: //nolint:errorlint // it is this very value
-		return v.summary(ctx, v.c, time.Since(v.began))
+		took := time.Since(v.began)
+		show := func(e *api.Event) error { v.event(e); return nil }
+		if err := v.c.Events(context.WithoutCancel(ctx), v.seen, false, show); err != nil { // how the last became ready
+			return err
+		}
+		return v.summary(ctx, v.c, took)
 	case err != nil:
 		return err
 	}
@@ -138,15 +145,12 @@ func (v *view) follow(ctx context.Context) error {
 	}
 	stop := v.animate(ctx)
 	defer stop()
-	after := int64(0)
-	if err := v.c.Events(ctx, 0, false, func(e *api.Event) error { after = e.Seq; return nil }); err != nil {
-		return err
-	}
-	return v.c.Events(ctx, after, true, func(e *api.Event) error { v.event(e); return nil })
+	return v.c.Events(ctx, v.seen, true, func(e *api.Event) error { v.event(e); return nil })
 }
 
 // event takes note of an event: a line of its own where there is no live table.
 func (v *view) event(e *api.Event) {
+	v.seen = e.Seq
 	line, grave := v.line(e)
 	if !v.live {
 		fmt.Fprintln(v.Out, line)
