@@ -88,7 +88,7 @@ func (f *logFlags) query(cmd *cobra.Command, services []string) (*telemetry.Quer
 }
 
 func (a *app) logs(ctx context.Context, q *telemetry.Query) error {
-	show := a.showRecord(q)
+	show := a.showRecord()
 	c, err := a.connect(ctx)
 	if fault.CodeOf(err) == fault.CodeNotRunning {
 		if q.Follow {
@@ -138,7 +138,7 @@ func (a *app) knownServices(dir string, names []string) error {
 }
 
 // showRecord writes records as a person reads them, or as JSON.
-func (a *app) showRecord(q *telemetry.Query) func(*telemetry.Record) error {
+func (a *app) showRecord() func(*telemetry.Record) error {
 	if a.json() {
 		return func(r *telemetry.Record) error { return writeJSON(a.Out, r) }
 	}

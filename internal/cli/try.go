@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -16,7 +17,7 @@ func tryPath(dir string, services []api.Service) string {
 	fallback := ""
 	for _, s := range services {
 		for _, r := range s.Routes {
-			if len(r.Auth) > 0 || r.Host != "" || len(r.Methods) > 0 && !contains(r.Methods, "GET") {
+			if len(r.Auth) > 0 || r.Host != "" || len(r.Methods) > 0 && !slices.Contains(r.Methods, "GET") {
 				continue
 			}
 			for _, path := range documentedPaths(dir, &s) {
@@ -30,15 +31,6 @@ func tryPath(dir string, services []api.Service) string {
 		}
 	}
 	return fallback
-}
-
-func contains(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // documentedPaths are the paths of a service's OpenAPI document that a GET needs nothing more for.
