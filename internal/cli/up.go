@@ -168,7 +168,10 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 	defer c.Close()
 	if err := a.newView(c, began).untilReady(ctx); err != nil {
 		if stopErr := c.Stop(context.WithoutCancel(ctx)); stopErr == nil {
-			_ = <-exited // how it ended is of no more interest
+			select {
+			case <-exited:
+			case <-ctx.Done():
+			}
 		}
 		return err
 	}

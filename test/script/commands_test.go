@@ -184,13 +184,15 @@ type repeated []string
 func (r *repeated) String() string     { return strings.Join(*r, ", ") }
 func (r *repeated) Set(s string) error { *r = append(*r, s); return nil }
 
-// httpRequest [-X METHOD] [-H 'NAME: VALUE']... [-d BODY] [-size BYTES] [-unix SOCKET] STATUS URL: sends a request
-// and fails unless the answer has that status. The output is the head of the answer and its body.
+// httpRequest [-X METHOD] [-H 'NAME: VALUE']... [-d BODY] [-size BYTES] [-unix SOCKET] [-b] STATUS URL: sends a
+// request and fails unless the answer has that status. The output is the head of the answer and its body, or with -b
+// the body alone.
 func httpRequest(ctx context.Context, ts *testscript.TestScript, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("http", flag.ContinueOnError)
 	method := flags.String("X", "GET", "method")
 	data := flags.String("d", "", "body")
 	size := flags.Int("size", 0, "body of so many bytes")
+	bodyOnly := flags.Bool("b", false, "put out the body alone")
 	unix := flags.String("unix", "", "socket to send it to")
 	var fieldLines repeated
 	flags.Var(&fieldLines, "H", "header field")
@@ -222,11 +224,14 @@ func httpRequest(ctx context.Context, ts *testscript.TestScript, out io.Writer, 
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	fmt.Fprintf(out, "%s\n", resp.Status)
-	for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
-		fmt.Fprintf(out, "%s: %s\n", name, strings.Join(resp.Header[name], ", "))
+	if !*bodyOnly {
+		fmt.Fprintf(out, "%s\n", resp.Status)
+		for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
+			fmt.Fprintf(out, "%s: %s\n", name, strings.Join(resp.Header[name], ", "))
+		}
+		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "\n%s", body)
+	fmt.Fprintf(out, "%s", body)
 	if err != nil {
 		return fmt.Errorf("read body: %w", err)
 	}
