@@ -1,10 +1,87 @@
-# Nothing but Go, Node and this file is needed to work on Atoll; `make help` lists the targets.
+# Nothing but Go, Node and this file is needed to work on Atoll. `make help` lists the targets.
 SHELL := /bin/bash -o pipefail
-export CGO_ENABLED ?= 1
+.DEFAULT_GOAL := build
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-TOOL    := go tool -modfile=tools/go.mod
+TOOL    := go tool -modfile=$(CURDIR)/tools/go.mod
+GTM     := examples/gtm
+TARGETS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-bin/atoll: $(shell find cmd internal sdk -name '*.go' -o -name '*.md' -o -name '*.json' 2>/dev/null) go.mod go.sum ## the binary
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## bin/atoll
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/atoll ./cmd/atoll
+
+.PHONY: up
+up: build ## build Atoll and run the reference application
+	bin/atoll -C $(GTM) up
+
+.PHONY: demo
+demo: build ## send 1,000 companies through the running reference application
+	cd $(GTM) && go run ./cmd/demo
+
+.PHONY: test
+test: test-deps ## every test, with the race detector
+	go test -race -shuffle=on -timeout 20m ./...
+	cd $(GTM) && go test -race -shuffle=on -timeout 10m ./...
+	cd $(GTM)/services/enrichment && node --test
+
+.PHONY: test-deps
+test-deps: ## install what the tests need and is not there
+	@test/install
+
+.PHONY: generate
+generate: ## the generated parts of docs/reference
+	go run ./internal/reference docs/reference
+
+.PHONY: check
+check: check-format check-lint check-generated check-cross check-dead ## all but the tests
+
+.PHONY: check-format
+check-format:
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (make format):"; echo "$$out"; exit 1; }
+	go mod tidy -diff
+	cd $(GTM) && go mod tidy -diff
+	go vet ./...
+	cd $(GTM) && go vet ./...
+	go test -count=1 ./internal/arch
+
+.PHONY: format
+format: ## format all Go files
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+.PHONY: check-lint
+check-lint:
+	$(TOOL) golangci-lint run ./...
+	cd $(GTM) && $(TOOL) golangci-lint run ./...
+	@$(TOOL) govulncheck ./... > .vuln.out 2>&1; code=$$?; \
+	if grep -qE 'dial tcp|no such host|connection refused|Service Unavailable|fetching vulnerabilities' .vuln.out; then \
+		echo "govulncheck: its data cannot be had here, so nothing was checked"; rm -f .vuln.out; \
+	else cat .vuln.out; rm -f .vuln.out; exit $$code; fi
+
+.PHONY: check-generated
+check-generated:
+	@rm -rf .generated && mkdir .generated && go run ./internal/reference .generated
+	@for f in $$(cd .generated && find . -type f); do cmp -s .generated/$$f docs/reference/$$f || \
+		{ echo "docs/reference/$$f is not fresh: make generate"; stale=1; }; done; rm -rf .generated; [ -z "$$stale" ]
+
+.PHONY: check-cross
+check-cross:
+	@for t in $(TARGETS); do echo "build for $$t"; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} go build -o /dev/null ./cmd/atoll || exit 1; done
+
+.PHONY: check-dead
+check-dead:
+	@out=$$($(TOOL) deadcode -test ./... | grep -v '^internal/telemetry/.*MarshalJSON' || true); [ -z "$$out" ] || { echo "dead code:"; echo "$$out"; exit 1; }
+
+bench-%: ## bench-NAME: measure, see bench/README.md
+	go run ./bench/$*
+
+.PHONY: soak
+soak: test-deps ## the long proofs
+	ATOLL_SOAK=1 go test -race -count=1 -timeout 60m ./test/chaos ./internal/replica
+	go test ./internal/manifest -run '^$$' -fuzz FuzzLoad -fuzztime 10m

@@ -10,7 +10,8 @@ import (
 	"github.com/atollhq/atoll/internal/cli"
 )
 
-var version = "dev" //nolint:gochecknoglobals // set by the linker
+// version is set by the linker.
+var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

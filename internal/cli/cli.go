@@ -30,8 +30,14 @@ type World struct {
 	Environ    []string
 	Version    string
 	Executable string
-	// Width is the width of the terminal that a stream goes to, or 0 where it is none.
-	Width func(w io.Writer) int
+	// Size is the size of the terminal that a stream goes to, in characters, or 0 where it is none.
+	Size func(w io.Writer) (width, height int)
+}
+
+// Width is the width of the terminal that a stream goes to, or 0 where it is none.
+func (w World) Width(out io.Writer) int {
+	width, _ := w.Size(out)
+	return width
 }
 
 // OS is the world of this process.
@@ -42,16 +48,16 @@ func OS(version string) World {
 	}
 	return World{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version, Executable: exe,
-		Width: func(w io.Writer) int {
+		Size: func(w io.Writer) (width, height int) {
 			f, ok := w.(*os.File)
 			if !ok || !term.IsTerminal(int(f.Fd())) {
-				return 0
+				return 0, 0
 			}
-			width, _, err := term.GetSize(int(f.Fd()))
-			if err != nil || width < 20 {
-				return 80
+			width, height, err := term.GetSize(int(f.Fd()))
+			if err != nil || width < 20 || height < 5 {
+				return 80, 24
 			}
-			return width
+			return width, height
 		},
 	}
 }
@@ -75,7 +81,7 @@ const (
 
 // Run runs a command line and returns the exit code. What went wrong has been written to Err.
 func Run(ctx context.Context, w World, args []string) int {
-	root := newRoot(w)
+	root := newRoot(w) //nolint:contextcheck // the commands get ctx from ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -159,8 +159,8 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 	if err != nil {
 		return err
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- child.Wait() }() // ends with the child, or with this process
+	exited := make(chan struct{})
+	go func() { defer close(exited); _ = child.Wait() }() // ends with the child, or with this command
 	c, err := awaitControl(ctx, state, child.Process.Pid, exited)
 	if err != nil {
 		return a.sayStart(said, err)
@@ -206,7 +206,7 @@ func (a *app) spawn(dir, state string, f *upFlags, services []string) (*exec.Cmd
 }
 
 // awaitControl connects to the background process as soon as it can be asked.
-func awaitControl(ctx context.Context, state string, pid int, exited <-chan error) (*client.Client, error) {
+func awaitControl(ctx context.Context, state string, pid int, exited <-chan struct{}) (*client.Client, error) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -216,18 +216,11 @@ func awaitControl(ctx context.Context, state string, pid int, exited <-chan erro
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case err := <-exited:
-			return nil, fmt.Errorf("the background process ended: %w", cmpErr(err))
+		case <-exited:
+			return nil, errors.New("the background process ended before it could be asked")
 		case <-ticker.C:
 		}
 	}
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return errors.New("it was told to")
-	}
-	return err
 }
 
 // sayStart writes what the background process said before it ended, which tells more than err.
@@ -243,25 +236,25 @@ func (a *app) sayStart(said string, err error) error {
 }
 
 // summary is what up says once all is ready.
-func (a *app) summary(ctx context.Context, c *client.Client, took time.Duration) error {
+func (a *app) summary(ctx context.Context, c *client.Client, took time.Duration) ([]string, error) {
 	info, err := c.App(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	services, err := c.Services(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := paint(a.color(a.Out))
-	fmt.Fprintf(a.Out, "%s %s: %s ready after %s\n", p.green("✓"), p.bold(info.App), plural(len(services), "service"), durationText(took))
+	lines := []string{fmt.Sprintf("%s %s: %s ready after %s", p.green("✓"), p.bold(info.App), plural(len(services), "service"), durationText(took))}
 	if info.Copy != "" {
-		fmt.Fprintf(a.Out, "  copy     %s (atoll --copy %s ps)\n", info.Copy, info.Copy)
+		lines = append(lines, fmt.Sprintf("  copy     %s (atoll --copy %s ps)", info.Copy, info.Copy))
 	}
-	fmt.Fprintf(a.Out, "  gateway  %s\n", p.bold(info.Gateway))
+	lines = append(lines, "  gateway  "+p.bold(info.Gateway))
 	if path := tryPath(info.Dir, services); path != "" {
-		fmt.Fprintf(a.Out, "  try      curl %s%s\n", info.Gateway, path)
+		lines = append(lines, fmt.Sprintf("  try      curl %s%s", info.Gateway, path))
 	}
-	return nil
+	return lines, nil
 }
 
 // readyAll tells whether every replica is ready, and each service that wants replicas has them.

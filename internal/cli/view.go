@@ -35,6 +35,7 @@ type view struct {
 	crashed map[string]int // guarded by mu: by replica, before it was ready
 	ready   map[string]bool
 	recent  []string // guarded by mu: events worth a line
+	footer  []string // guarded by mu: how the application is reached
 	drawn   int      // guarded by mu: lines of the table on the screen
 	last    string   // guarded by mu: what was drawn
 }
@@ -77,22 +78,38 @@ func (v *view) untilReady(ctx context.Context) error {
 		return nil
 	})
 	stop()
-	v.redraw(context.WithoutCancel(ctx))
-	switch {
-	case err == done: //nolint:errorlint // it is this very value
+	if err == done { //nolint:errorlint // it is this very value
 		took := time.Since(v.began)
 		show := func(e *api.Event) error { v.event(e); return nil }
 		if err := v.c.Events(context.WithoutCancel(ctx), v.seen, false, show); err != nil { // how the last became ready
 			return err
 		}
-		return v.summary(ctx, v.c, took)
-	case err != nil:
+		lines, err := v.summary(ctx, v.c, took)
+		v.conclude(ctx, lines)
+		return err
+	}
+	v.redraw(context.WithoutCancel(ctx))
+	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fault.New(fault.CodeCannotStart, "the application was ended before it was ready").Fix("look at .atoll/atoll.log, or start it again")
+}
+
+// conclude shows how the application is reached: below the live table, or as lines.
+func (v *view) conclude(ctx context.Context, lines []string) {
+	if !v.live {
+		for _, line := range lines {
+			fmt.Fprintln(v.Out, line)
+		}
+		return
+	}
+	v.mu.Lock()
+	v.footer = lines
+	v.mu.Unlock()
+	v.redraw(ctx)
 }
 
 // cannotStart is the fault of an event after which waiting is in vain, or nil.
@@ -117,7 +134,7 @@ func (v *view) cannotStart(e *api.Event) *fault.Error {
 	if e.Fault != nil {
 		text = e.Fault.Text
 		if e.Fault.Remedy != "" {
-			remedy = e.Fault.Remedy + "; all of its output: atoll logs " + e.Service
+			remedy = strings.TrimSuffix(e.Fault.Remedy, ".") + "; all of its output: atoll logs " + e.Service
 		}
 	}
 	if len(e.Lines) > 0 {
@@ -136,13 +153,9 @@ func indent(lines []string) string {
 
 // follow shows what happens until ctx or the application ends.
 func (v *view) follow(ctx context.Context) error {
-	if v.live {
-		v.mu.Lock()
-		v.drawn, v.last = 0, "" // the table of the start stays where it is
-		v.mu.Unlock()
-		fmt.Fprintln(v.Out, v.paint.dim("  Ctrl-C ends it; in another terminal: atoll logs -f, atoll ps, atoll trace"))
-		fmt.Fprintln(v.Out)
-	}
+	v.mu.Lock()
+	v.footer = append(v.footer, v.paint.dim("  Ctrl-C ends it; in another terminal: atoll logs -f, atoll ps, atoll trace"))
+	v.mu.Unlock()
 	stop := v.animate(ctx)
 	defer stop()
 	return v.c.Events(ctx, v.seen, true, func(e *api.Event) error { v.event(e); return nil })
@@ -226,9 +239,14 @@ func (v *view) redraw(ctx context.Context) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	lines := v.table(replicas)
-	for _, r := range v.recent {
-		lines = append(lines, clip(r, v.Width(v.Out)))
+	width, height := v.Size(v.Out)
+	lines, below := v.table(replicas), slices.Concat(v.recent, v.footer)
+	if room := height - 2 - len(below); len(lines) > room { // what scrolled away could not be drawn over
+		room = max(room, 2)
+		lines = append(lines[:room-1], v.paint.dim(fmt.Sprintf("… and %s more: atoll ps", plural(len(lines)-room+1, "service"))))
+	}
+	for _, r := range below {
+		lines = append(lines, clip(r, width))
 	}
 	text := strings.Join(lines, "\x1b[K\n") + "\x1b[K\n\x1b[J"
 	if text == v.last {

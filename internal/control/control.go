@@ -9,6 +9,7 @@ package control
 
 import (
 	"context"
+	_ "embed" // for openapi.yaml
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
@@ -36,3 +37,9 @@ type App interface {
 	Traces(limit int) []telemetry.Summary
 	Trace(id string) []telemetry.Span
 }
+
+//go:embed openapi.yaml
+var openAPI string
+
+// OpenAPI is the description of the API, an OpenAPI 3.1 document in YAML.
+func OpenAPI() string { return openAPI }

@@ -19,12 +19,12 @@ type Provisioner interface {
 	Provision(ctx context.Context, service string) (url string, err error)
 }
 
-// Name is the name of a service's database and role: app and service, at most 63 bytes (the limit of PostgreSQL),
-// with a hash in the place of what is too long.
+// Name is the name of a service's database and role: app and service behind a prefix (PostgreSQL keeps names that
+// begin with pg_ to itself), at most 63 bytes (its limit), with a hash in the place of what is too long.
 func Name(app, service string) string {
-	const limit = 63
-	name := strings.ReplaceAll(app+"_"+service, "-", "_")
-	if app+"_"+service == name && len(name) <= limit {
+	const prefix, limit = "atoll_", 63
+	name := prefix + strings.ReplaceAll(app+"_"+service, "-", "_")
+	if prefix+app+"_"+service == name && len(name) <= limit {
 		return name
 	}
 	// Hyphens became underscores or the end was cut: the hash keeps what was different apart.

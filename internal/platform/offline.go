@@ -59,7 +59,7 @@ func AwaitEnd(ctx context.Context, dir string) error {
 func ReadLogs(ctx context.Context, dir string, q *telemetry.Query, yield func(*telemetry.Record) error) error {
 	path := filepath.Join(dir, "logs")
 	if _, err := os.Stat(path); err != nil {
-		return nil //nolint:nilerr // nothing was kept
+		return nil // nothing was kept
 	}
 	store, err := logfile.Open(path, nil)
 	if err != nil {

@@ -241,7 +241,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.mu.Lock()
 	p.app = app
 	p.mu.Unlock()
-	p.supervisor.Apply(services)
+	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
 	return nil
 }

@@ -50,14 +50,17 @@ func (p *Platform) watch(ctx context.Context) error {
 		if !c.Manifest && !slices.ContainsFunc(c.Files, func(f string) bool { return filepath.Base(f) == manifest.ServiceFile }) {
 			continue
 		}
-		p.Reload(ctx)
+		if findings := p.Reload(ctx); findings.HasErrors() {
+			continue // said by Reload; what was in force still is
+		}
 		newTrees, newFiles := watched(p.current())
 		if !reflect.DeepEqual(trees, newTrees) || !slices.Equal(files, newFiles) {
 			break
 		}
 	}
 	cancel()
-	for range changes { //nolint:revive // what is still told belongs to trees that are watched no more
+	for range changes {
+		continue // what is still told belongs to trees that are watched no more
 	}
 	return nil
 }

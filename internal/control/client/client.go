@@ -220,7 +220,7 @@ func follow[T any](ctx context.Context, c *Client, path string, yield func(*T) e
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return nil //nolint:nilerr // the stream ends with the application or with ctx
+			return nil // the stream ends with the application or with ctx
 		}
 		v := new(T)
 		if err := json.Unmarshal(line, v); err != nil {

@@ -129,7 +129,7 @@ func (s *Server) provision(ctx context.Context, conn *pgx.Conn, name, password s
 		}
 		if err != nil {
 			return fault.New(fault.CodeDatabaseUnreachable, "the PostgreSQL server refuses to make a database").
-				Fix("give the role %s CREATEDB and CREATEROLE", conn.Config().User).
+				Fix("give the role %s CREATEDB and CREATEROLE; the operator's log, .atoll/atoll.log, has the server's words", conn.Config().User).
 				Because(fmt.Errorf("provision database %s: %w", name, err))
 		}
 	}

@@ -173,6 +173,9 @@ func (p *Private) writePassword() error {
 
 // Command chooses a port and returns the command that runs the server, to be run in the root folder.
 func (p *Private) Command(ctx context.Context) ([]string, error) {
+	if err := p.awaitPredecessor(ctx); err != nil {
+		return nil, err
+	}
 	password, err := os.ReadFile(p.passwordFile())
 	if err != nil {
 		return nil, fmt.Errorf("read PostgreSQL's password: %w", err)
@@ -188,6 +191,38 @@ func (p *Private) Command(ctx context.Context) ([]string, error) {
 	p.admin = u.String()
 	return append(slices.Clone(p.drop), filepath.Join(p.bin, "postgres"), "-D", p.data(),
 		"-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=400"), nil
+}
+
+// awaitPredecessor waits until the server of an earlier run, which was killed, is gone. One that is dead but still waits
+// for its parent to notice would be taken for alive by PostgreSQL, so its lock is removed here: that Atoll holds the
+// application's own lock is proof enough that nobody else uses the data.
+func (p *Private) awaitPredecessor(ctx context.Context) error {
+	const limit, between = 10 * time.Second, 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(between)
+	defer ticker.Stop()
+	lock := filepath.Join(p.data(), "postmaster.pid")
+	for {
+		text, err := os.ReadFile(lock)
+		if err != nil {
+			return nil //nolint:nilerr // there is no lock, or PostgreSQL says what is the matter with it
+		}
+		first, _, _ := strings.Cut(string(text), "\n")
+		pid, err := strconv.Atoi(strings.TrimSpace(first))
+		if err != nil || !running(pid, p.data()) {
+			if err := os.Remove(lock); err != nil {
+				return fmt.Errorf("remove lock of a PostgreSQL that is gone: %w", err)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.CodeDatabaseUnreachable, "a PostgreSQL server of an earlier run still uses %s (pid %d)", p.data(), pid).
+				Fix("end it: kill %d", pid)
+		case <-ticker.C:
+		}
+	}
 }
 
 func freePort(ctx context.Context) (int, error) {

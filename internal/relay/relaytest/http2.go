@@ -1,3 +1,4 @@
+//nolint:thelper,bodyclose // these are tests, not helpers; bodies end with their connections
 package relaytest
 
 import (
@@ -99,8 +100,8 @@ func (grpcService) FullDuplexCall(s grpc.BidiStreamingServer[grpc_testing.Stream
 	}
 }
 
-// grpcRig is a rig before a gRPC service, and a client of it.
-func grpcRig(t *testing.T, d relay.Driver, decide func(*relay.Request, *relay.Decision)) (*Rig, grpc_testing.TestServiceClient) {
+// grpcRig is a client of a rig before a gRPC service.
+func grpcRig(t *testing.T, d relay.Driver, decide func(*relay.Request, *relay.Decision)) grpc_testing.TestServiceClient {
 	t.Helper()
 	rig := NewRig(t, d, Settings{Protocol: manifest.ProtocolGRPC, Decide: decide})
 	ln := listen(t)
@@ -121,11 +122,11 @@ func grpcRig(t *testing.T, d relay.Driver, decide func(*relay.Request, *relay.De
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return rig, grpc_testing.NewTestServiceClient(conn)
+	return grpc_testing.NewTestServiceClient(conn)
 }
 
 func testGRPC(t *testing.T, d relay.Driver) {
-	rig, c := grpcRig(t, d, nil)
+	c := grpcRig(t, d, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
@@ -166,7 +167,6 @@ func testGRPC(t *testing.T, d relay.Driver) {
 		t.Errorf("client stream: %v, %v", m, err)
 	}
 	pingPong(ctx, t, c)
-	_ = rig
 }
 
 // pingPong exchanges messages in turn, which fails if any part holds one back.
@@ -194,7 +194,7 @@ func pingPong(ctx context.Context, t *testing.T, c grpc_testing.TestServiceClien
 }
 
 func testGRPCRefusal(t *testing.T, d relay.Driver) {
-	_, c := grpcRig(t, d, func(_ *relay.Request, d *relay.Decision) {
+	c := grpcRig(t, d, func(_ *relay.Request, d *relay.Decision) {
 		d.Reply = relay.Refuse(403, fault.New(fault.CodeCallUndeclared, "not “declared”"))
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

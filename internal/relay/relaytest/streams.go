@@ -1,3 +1,4 @@
+//nolint:thelper,bodyclose // these are tests, not helpers; bodies end with their connections
 package relaytest
 
 import (

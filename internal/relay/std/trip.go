@@ -52,7 +52,7 @@ func (x *exchange) tries(out *http.Request, deadline time.Time) (*http.Response,
 		}
 		t := x.newTry(out, target, deadline)
 		res, err := t.run()
-		outcome := t.outcome(res, err, context.Cause(t.out.Context()))
+		outcome := t.outcome(res, err, context.Cause(t.out.Context())) //nolint:contextcheck // the try's own context tells how it ended
 		if !x.call.Retry(outcome) {
 			if err != nil {
 				t.cancel(context.Canceled)

@@ -1,0 +1,27 @@
+// Command crm keeps accounts, contacts and opportunities.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+
+	"example.com/gtm/services/crm/internal/crm"
+	"github.com/atollhq/atoll/sdk"
+)
+
+func main() { sdk.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) (err error) {
+	path, err := sdk.SQLitePath(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		return err
+	}
+	store, err := crm.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return sdk.Serve(ctx, crm.Handler(store), &sdk.Options{Logger: log, Ready: store.Ping})
+}

@@ -1,0 +1,34 @@
+// Command leads takes leads in and drives each through the pipeline.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+
+	"example.com/gtm/services/leads/internal/leads"
+	"github.com/atollhq/atoll/sdk"
+)
+
+func main() { sdk.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) (err error) {
+	path, err := sdk.SQLitePath(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		return err
+	}
+	calls, err := leads.Dial(nil)
+	if err != nil {
+		return err
+	}
+	store, err := leads.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	pipeline := leads.NewPipeline(store, calls, log, &leads.PipelineOptions{Replica: os.Getenv("ATOLL_REPLICA")})
+	stop := pipeline.Start(ctx)
+	defer stop() // before the store is closed
+	return sdk.Serve(ctx, leads.Handler(store), &sdk.Options{Logger: log, Ready: store.Ping})
+}
