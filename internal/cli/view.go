@@ -133,8 +133,10 @@ func (v *view) cannotStart(e *api.Event) *fault.Error {
 	text, remedy := e.Text, fmt.Sprintf("mend that and run atoll up again; all of its output: atoll logs %s", e.Service)
 	if e.Fault != nil {
 		text = e.Fault.Text
-		if e.Fault.Remedy != "" {
-			remedy = strings.TrimSuffix(e.Fault.Remedy, ".") + "; all of its output: atoll logs " + e.Service
+		if r := strings.TrimSuffix(e.Fault.Remedy, "."); strings.Contains(r, "atoll logs ") {
+			remedy = r
+		} else if r != "" {
+			remedy = r + "; all of its output: atoll logs " + e.Service
 		}
 	}
 	if len(e.Lines) > 0 {
