@@ -63,7 +63,8 @@ gateway:
 `, mark)
 }
 
-// start starts an application of the service web, which calls api, with so many replicas each.
+// start starts an application of the service web, which calls api, with so many replicas each. When they are told to
+// end they do so at once, whatever is in flight: that nothing is, is for Atoll to see to.
 func start(t *testing.T, replicas int) *app {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ac") //nolint:usetesting // a short name, for the socket
@@ -73,7 +74,7 @@ func start(t *testing.T, replicas int) *app {
 	a := &app{dir: dir}
 	a.write(t, "atoll.yaml", manifestOf(0))
 	for name, more := range map[string]string{"web": "calls: [api]\n", "api": ""} {
-		a.write(t, name+"/service.yaml", fmt.Sprintf("service: %s\nrun: testsvc\nready: /healthz\nreplicas: %d\nwatch: {off: true}\n%s", name, replicas, more))
+		a.write(t, name+"/service.yaml", fmt.Sprintf("service: %s\nrun: testsvc -drain 0s\nready: /healthz\nreplicas: %d\nwatch: {off: true}\n%s", name, replicas, more))
 	}
 	t.Cleanup(func() { a.finish(t) })
 	a.atoll(t, "up", "-d", "--no-watch")

@@ -27,7 +27,7 @@ func times(n int) int {
 
 func TestNoRequestFailsThroughHundredReloadsAndTwentyRestarts(t *testing.T) {
 	a := start(t, 2)
-	l := startLoad(t, a.gateway)
+	l := startLoad(t, http.MethodPost, a.gateway)
 	l.awaitMore(t, 200)
 	const reloadsPerRestart = 5
 	for i := range times(20) {
@@ -48,7 +48,7 @@ func TestNoRequestFailsThroughHundredReloadsAndTwentyRestarts(t *testing.T) {
 func TestNoRequestFailsWhileAnotherReplicaStandsAndTheKilledOneIsBackWithinASecond(t *testing.T) {
 	for range times(1) {
 		a := start(t, 2)
-		l := startLoad(t, a.gateway)
+		l := startLoad(t, http.MethodGet, a.gateway)
 		l.awaitMore(t, 200)
 		for _, service := range []string{"web", "api"} {
 			for _, victim := range a.replicas(t, service) {
@@ -75,7 +75,7 @@ func kill(t *testing.T, a *app, victim api.Replica) {
 
 func TestNoRequestFailsWhileReplicasComeAndGo(t *testing.T) {
 	a := start(t, 1)
-	l := startLoad(t, a.gateway)
+	l := startLoad(t, http.MethodPost, a.gateway)
 	l.awaitMore(t, 200)
 	for range times(3) {
 		a.atoll(t, "scale", "web=3", "api=3")

@@ -21,6 +21,7 @@ const (
 // load sends requests open loop: each at its time, whether or not earlier ones were answered.
 type load struct {
 	client *http.Client
+	method string
 	urls   [10]string // in turn
 	end    context.CancelFunc
 	done   chan struct{}
@@ -31,17 +32,18 @@ type load struct {
 	failed   int             // guarded by mu
 }
 
-// startLoad begins to send requests to the service web at the rate, one of ten of which calls the service api: more
-// would measure the race detector on a small machine.
-func startLoad(t *testing.T, gateway string) *load {
+// startLoad begins to send requests to the service web at the rate. Three of ten take 20 ms, so that some are always
+// in flight; one calls the service api: more would measure the race detector on a small machine. A GET may be tried
+// again; a POST that reached a replica may not, so that its replica must see it through.
+func startLoad(t *testing.T, method, gateway string) *load {
 	t.Helper()
-	urls := [10]string{gateway + "/call/api/say"}
+	urls := [10]string{gateway + "/call/api/slow?for=5ms"}
 	for i := range urls[1:] {
-		urls[i+1] = gateway + "/say"
+		urls[i+1] = gateway + []string{"/say", "/say", "/slow?for=20ms"}[i%3]
 	}
 	ctx, end := context.WithCancel(context.Background())
 	transport := &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}
-	l := &load{client: &http.Client{Transport: transport}, urls: urls, end: end, done: make(chan struct{})}
+	l := &load{client: &http.Client{Transport: transport}, method: method, urls: urls, end: end, done: make(chan struct{})}
 	go l.run(ctx)
 	t.Cleanup(func() {
 		end()
@@ -87,7 +89,7 @@ func (l *load) run(ctx context.Context) {
 func (l *load) send(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, l.method, url, nil)
 	if err != nil {
 		return err
 	}

@@ -99,9 +99,9 @@ func status(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(code)
 }
 
-// call calls another service: /call/NAME/PATH asks for PATH at $NAME_URL, with the trace carried on.
+// call calls another service: /call/NAME/PATH?QUERY asks for PATH?QUERY at $NAME_URL, with the trace carried on.
 func call(w http.ResponseWriter, r *http.Request) {
-	_, rest, _ := strings.Cut(r.URL.Path, "/call/")
+	_, rest, _ := strings.Cut(r.URL.RequestURI(), "/call/")
 	name, path, _ := strings.Cut(rest, "/")
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, os.Getenv(variable(name)+"_URL")+"/"+path, r.Body)
 	if err != nil {
