@@ -191,17 +191,17 @@ func (b *bench) application(name string, services int) *application {
 
 // write writes the manifests.
 func (a *application) write(b *bench) error {
-	routes := ""
+	var routes strings.Builder
 	for i := range a.services {
 		name := fmt.Sprintf("s%d", i+1)
-		routes += fmt.Sprintf("    - {path: /%s/**, to: %s}\n", name, name)
+		fmt.Fprintf(&routes, "    - {path: /%s/**, to: %s}\n", name, name)
 		dir := filepath.Join(a.dir, "services", name)
 		text := fmt.Sprintf("service: %s\nrun: %q\nready: /healthz\n", name, b.service)
 		if err := errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "service.yaml"), []byte(text), 0o600)); err != nil {
 			return fmt.Errorf("write manifest: %w", err)
 		}
 	}
-	text := "app: bench\nservices: [\"services/*\"]\ngateway:\n  listen: 127.0.0.1:0\n  routes:\n" + routes
+	text := "app: bench\nservices: [\"services/*\"]\ngateway:\n  listen: 127.0.0.1:0\n  routes:\n" + routes.String()
 	if err := os.WriteFile(filepath.Join(a.dir, "atoll.yaml"), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
