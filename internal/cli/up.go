@@ -69,6 +69,7 @@ func newCopyName() string {
 
 // up runs the application until ctx ends or somebody stops it.
 func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
+	began := time.Now()
 	dir, err := a.folder()
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
 		logCause(log, err)
 		return err
 	}
-	shown := a.watchUp(ctx, p, f)
+	shown := a.watchUp(ctx, p, f, began)
 	p.Wait(ctx)
 	if !f.background {
 		fmt.Fprintln(a.Err, "ending …")
@@ -110,7 +111,7 @@ func logCause(log *slog.Logger, err error) {
 
 // watchUp shows how the application becomes ready and goes on, until ctx ends. It stops the application when
 // something cannot start; the reason comes through the channel, nil otherwise, once the view has ended.
-func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-chan error {
+func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags, began time.Time) <-chan error {
 	shown := make(chan error, 1)
 	go func() {
 		defer p.Stop()
@@ -125,7 +126,7 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-c
 			return
 		}
 		defer c.Close()
-		view := a.newView(c)
+		view := a.newView(c, began)
 		err = view.untilReady(ctx)
 		if err == nil {
 			err = view.follow(ctx)
@@ -140,6 +141,7 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-c
 
 // upDetached starts this program again as a process of its own and returns when all is ready.
 func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) error {
+	began := time.Now()
 	dir, err := a.folder()
 	if err != nil {
 		return err
@@ -164,9 +166,12 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 		return a.sayStart(said, err)
 	}
 	defer c.Close()
-	if err := a.newView(c).untilReady(ctx); err != nil {
+	if err := a.newView(c, began).untilReady(ctx); err != nil {
 		if stopErr := c.Stop(context.WithoutCancel(ctx)); stopErr == nil {
-			<-exited // how it ended does not matter: it was told to
+			select {
+			case <-exited:
+			case <-ctx.Done():
+			}
 		}
 		return err
 	}
