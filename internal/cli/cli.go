@@ -156,7 +156,9 @@ func newRoot(w World) *cobra.Command {
 		a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	for _, cmd := range root.Commands() {
+	root.SuggestionsMinimumDistance = 2
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range append(root.Commands(), root) {
 		checkArguments(cmd)
 	}
 	return root
@@ -164,6 +166,11 @@ func newRoot(w World) *cobra.Command {
 
 // checkArguments makes a command's complaint about its arguments a fault.
 func checkArguments(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args = unknownCommand
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		return
+	}
 	check := cmd.Args
 	if check == nil {
 		check = cobra.NoArgs
@@ -174,6 +181,18 @@ func checkArguments(cmd *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// unknownCommand refuses what is no command, with those that may have been meant.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usage(cmd, "there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = err.Fix("write atoll %s, or see %s --help", strings.Join(near, " or atoll "), cmd.CommandPath())
+	}
+	return err
 }
 
 // usage is a fault of the command line itself.

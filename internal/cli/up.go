@@ -17,6 +17,7 @@ import (
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/control/client"
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/platform"
 )
 
@@ -67,14 +68,31 @@ func newCopyName() string {
 	return hex.EncodeToString(b)
 }
 
-// up runs the application until ctx ends or somebody stops it.
-func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
-	dir, err := a.folder()
+// prepare finds the application and says what is wrong with it; warnings do not keep it from starting.
+func (a *app) prepare(f *upFlags) (dir string, err error) {
+	dir, err = a.folder()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if f.isolated && a.copyName == "" {
 		a.copyName = newCopyName()
+	}
+	if f.background {
+		return dir, nil // said by the process that started this one
+	}
+	_, faults := manifest.Load(dir, &manifest.Options{Environment: f.environment, Environ: a.Environ})
+	if err := faults.Err(); err != nil {
+		return "", err
+	}
+	return dir, faults.Render(a.Err, a.color(a.Err))
+}
+
+// up runs the application until ctx ends or somebody stops it.
+func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
+	began := time.Now()
+	dir, err := a.prepare(f)
+	if err != nil {
+		return err
 	}
 	operator, err := platform.OpenOperatorLog(platform.StateDir(dir, a.copyName))
 	if err != nil {
@@ -90,10 +108,10 @@ func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
 		logCause(log, err)
 		return err
 	}
-	shown := a.watchUp(ctx, p, f)
+	shown := a.watchUp(ctx, p, f, began)
 	p.Wait(ctx)
 	if !f.background {
-		fmt.Fprintln(a.Err, "ending …")
+		fmt.Fprintln(a.Err, "ending … (again to end at once)")
 	}
 	closed := p.Close(context.WithoutCancel(ctx))
 	return errors.Join(<-shown, closed)
@@ -110,7 +128,7 @@ func logCause(log *slog.Logger, err error) {
 
 // watchUp shows how the application becomes ready and goes on, until ctx ends. It stops the application when
 // something cannot start; the reason comes through the channel, nil otherwise, once the view has ended.
-func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-chan error {
+func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags, began time.Time) <-chan error {
 	shown := make(chan error, 1)
 	go func() {
 		defer p.Stop()
@@ -125,7 +143,7 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-c
 			return
 		}
 		defer c.Close()
-		view := a.newView(c)
+		view := a.newView(c, began)
 		err = view.untilReady(ctx)
 		if err == nil {
 			err = view.follow(ctx)
@@ -140,12 +158,10 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags) <-c
 
 // upDetached starts this program again as a process of its own and returns when all is ready.
 func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) error {
-	dir, err := a.folder()
+	began := time.Now()
+	dir, err := a.prepare(f)
 	if err != nil {
 		return err
-	}
-	if f.isolated && a.copyName == "" {
-		a.copyName = newCopyName()
 	}
 	state := platform.StateDir(dir, a.copyName)
 	if c, err := client.Dial(ctx, state); err == nil {
@@ -164,9 +180,12 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 		return a.sayStart(said, err)
 	}
 	defer c.Close()
-	if err := a.newView(c).untilReady(ctx); err != nil {
+	if err := a.newView(c, began).untilReady(ctx); err != nil {
 		if stopErr := c.Stop(context.WithoutCancel(ctx)); stopErr == nil {
-			<-exited // how it ended does not matter: it was told to
+			select {
+			case <-exited:
+			case <-ctx.Done():
+			}
 		}
 		return err
 	}

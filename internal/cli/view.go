@@ -28,21 +28,22 @@ type view struct {
 	live  bool
 	began time.Time
 
-	services map[string]api.Service
+	seen int64 // number of the last event that was shown
 
 	mu      sync.Mutex
-	crashed map[string]int // guarded by mu: by replica, before it was ready
-	ready   map[string]bool
-	recent  []string // guarded by mu: events worth a line
-	footer  []string // guarded by mu: how the application is reached
-	drawn   int      // guarded by mu: lines of the table on the screen
-	last    string   // guarded by mu: what was drawn
+	crashed map[string]int  // guarded by mu: by replica, before it was ready
+	ready   map[string]bool // guarded by mu
+	recent  []string        // guarded by mu: events worth a line
+	footer  []string        // guarded by mu: how the application is reached
+	drawn   int             // guarded by mu: lines of the table on the screen
+	last    string          // guarded by mu: what was drawn
 }
 
-func (a *app) newView(c *client.Client) *view {
+// newView is a view of the application that c reaches, whose start began at a time.
+func (a *app) newView(c *client.Client, began time.Time) *view {
 	return &view{
-		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: time.Now(),
-		crashed: map[string]int{}, ready: map[string]bool{}, services: map[string]api.Service{},
+		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: began,
+		crashed: map[string]int{}, ready: map[string]bool{},
 	}
 }
 
@@ -52,9 +53,6 @@ func (v *view) untilReady(ctx context.Context) error {
 	services, err := v.c.Services(ctx)
 	if err != nil {
 		return err
-	}
-	for _, s := range services {
-		v.services[s.Service] = s
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -77,7 +75,12 @@ func (v *view) untilReady(ctx context.Context) error {
 	})
 	stop()
 	if err == done { //nolint:errorlint // it is this very value
-		lines, err := v.summary(ctx, v.c, time.Since(v.began))
+		took := time.Since(v.began)
+		show := func(e *api.Event) error { v.event(e); return nil }
+		if err := v.c.Events(context.WithoutCancel(ctx), v.seen, false, show); err != nil { // how the last became ready
+			return err
+		}
+		lines, err := v.summary(ctx, v.c, took)
 		v.conclude(ctx, lines)
 		return err
 	}
@@ -126,8 +129,10 @@ func (v *view) cannotStart(e *api.Event) *fault.Error {
 	text, remedy := e.Text, fmt.Sprintf("mend that and run atoll up again; all of its output: atoll logs %s", e.Service)
 	if e.Fault != nil {
 		text = e.Fault.Text
-		if e.Fault.Remedy != "" {
-			remedy = e.Fault.Remedy + "; all of its output: atoll logs " + e.Service
+		if r := strings.TrimSuffix(e.Fault.Remedy, "."); strings.Contains(r, "atoll logs ") {
+			remedy = r
+		} else if r != "" {
+			remedy = r + "; all of its output: atoll logs " + e.Service
 		}
 	}
 	if len(e.Lines) > 0 {
@@ -151,15 +156,12 @@ func (v *view) follow(ctx context.Context) error {
 	v.mu.Unlock()
 	stop := v.animate(ctx)
 	defer stop()
-	after := int64(0)
-	if err := v.c.Events(ctx, 0, false, func(e *api.Event) error { after = e.Seq; return nil }); err != nil {
-		return err
-	}
-	return v.c.Events(ctx, after, true, func(e *api.Event) error { v.event(e); return nil })
+	return v.c.Events(ctx, v.seen, true, func(e *api.Event) error { v.event(e); return nil })
 }
 
 // event takes note of an event: a line of its own where there is no live table.
 func (v *view) event(e *api.Event) {
+	v.seen = e.Seq
 	line, grave := v.line(e)
 	if !v.live {
 		fmt.Fprintln(v.Out, line)

@@ -43,8 +43,11 @@ func (e *Error) render(s style) string {
 	if e.Severity == SeverityWarning {
 		hue = "1;33"
 	}
-	fmt.Fprintf(&b, "%s %s %s\n", s.paint(hue, string(e.Severity)+":"), s.paint("1", printable(e.Text)),
-		s.paint("2", "("+string(e.Code)+")"))
+	first, lines, more := strings.Cut(printable(e.Text), "\n")
+	fmt.Fprintf(&b, "%s %s %s\n", s.paint(hue, string(e.Severity)+":"), s.paint("1", first), s.paint("2", "("+string(e.Code)+")"))
+	if more {
+		fmt.Fprintln(&b, lines)
+	}
 	gutter := strings.Repeat(" ", len(strconv.Itoa(e.Line)))
 	if place := e.Position.String(); place != "" {
 		fmt.Fprintf(&b, "%s %s\n", s.paint("34", gutter+"-->"), printable(place))

@@ -115,12 +115,29 @@ func (g *Gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // onHop writes the access log and passes the hop on.
 func (g *Gateway) onHop(h relay.Hop) {
 	if g.snap.Load().accessLog {
-		g.opts.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "request",
-			slog.String("method", h.Method), slog.String("host", h.Host), slog.String("path", h.Path),
-			slog.Int("status", h.Status), slog.Int64("bytes", h.BytesOut), slog.Duration("duration", h.Duration),
-			slog.String("client", h.Remote), slog.String("subject", h.Subject), slog.String("route", h.Route),
-			slog.String("service", h.Service), slog.String("endpoint", h.Endpoint), slog.Int("tries", h.Tries),
-			slog.String("code", string(h.Code)), slog.String("trace", h.Trace.ID.String()))
+		g.opts.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "request", accessAttrs(&h)...)
 	}
 	g.opts.OnHop(h)
+}
+
+// accessAttrs is what the access log says of a request; what there is nothing to say of is left out.
+func accessAttrs(h *relay.Hop) []slog.Attr {
+	attrs := []slog.Attr{
+		slog.String("method", h.Method), slog.String("host", h.Host), slog.String("path", h.Path),
+		slog.Int("status", h.Status), slog.Int64("bytes", h.BytesOut),
+		slog.Float64("duration_ms", float64(h.Duration.Microseconds())/1000),
+		slog.String("client", h.Remote), slog.String("trace_id", h.Trace.ID.String()),
+	}
+	for _, a := range []slog.Attr{
+		slog.String("route", h.Route), slog.String("service", h.Service), slog.String("endpoint", h.Endpoint),
+		slog.String("subject", h.Subject), slog.String("code", string(h.Code)),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if h.Tries > 1 {
+		attrs = append(attrs, slog.Int("tries", h.Tries))
+	}
+	return attrs
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,7 +136,17 @@ func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	if p.o.Watch {
 		p.startWatch(ctx)
 	}
+	if declaresMore(app) {
+		p.notice("topics, subscriptions and sagas are declared: this version checks them, and does not carry them yet")
+	}
 	return nil
+}
+
+// declaresMore tells whether a manifest asks for what this version does not do.
+func declaresMore(app *manifest.App) bool {
+	return len(app.Sagas) > 0 || slices.ContainsFunc(app.Services, func(s *manifest.Service) bool {
+		return len(s.Publishes) > 0 || len(s.Subscribes) > 0
+	})
 }
 
 // onEnd notes how a part that has started is ended.
@@ -238,11 +249,23 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.edge.commit(ctx)
 	p.mesh.Apply(app)
 	p.mu.Lock()
+	p.forgetScale(app)
 	p.app = app
 	p.mu.Unlock()
 	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
 	return nil
+}
+
+// forgetScale forgets the numbers that scale asked for where the manifest's own number is another now, as the
+// supervisor does. The caller holds mu.
+func (p *Platform) forgetScale(app *manifest.App) {
+	for name := range p.scaled {
+		s := app.Service(name)
+		if s == nil || p.app.Service(name) == nil || s.Replicas.Min != p.app.Service(name).Replicas.Min {
+			delete(p.scaled, name)
+		}
+	}
 }
 
 func protocols(app *manifest.App) map[string]manifest.Protocol {

@@ -54,7 +54,7 @@ function fill (row, lead) {
   const [person, company, score, verdict, owner, stage] = row.children
   const name = [lead.first_name, lead.last_name].filter(Boolean).join(' ')
   person.querySelector('a').textContent = name || lead.email
-  person.querySelector('.sub').textContent = lead.job_title
+  person.querySelector('.sub').textContent = [lead.job_title, lead.synthetic && 'made up'].filter(Boolean).join(' · ')
   company.textContent = lead.facts?.company?.value || lead.company || lead.account || ''
   score.replaceChildren()
   verdict.replaceChildren()

@@ -1,0 +1,339 @@
+// Command up measures what it costs to run an application: the time from the start of "atoll up" until every service
+// is ready, the memory that Atoll takes for itself, the size of its program.
+//
+// There is no peer to measure beside: what starts processes alone (a Procfile runner) makes no gateway, no calls and
+// no readiness, and what does more (Compose, a cluster) starts containers. So no figure has a baseline.
+//
+//	go run ./bench/up [--rounds 5] [--services 20] [--format text|json]
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+)
+
+// service is the trivial service that is started many times over.
+const service = `package main
+
+import (
+	"log"
+	"net/http"
+	"os"
+)
+
+func main() {
+	http.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
+}
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("up", flag.ContinueOnError)
+	rounds := flags.Int("rounds", 5, "rounds, of which the median counts")
+	services := flags.Int("services", 20, "services of the larger application")
+	format := flags.String("format", "text", "text, or json: one object a line")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *rounds < 1 || *services < 1 || *services > 500 || *format != "text" && *format != "json" {
+		return errors.New("choose at least one round, 1 to 500 services, and the format text or json")
+	}
+	b, err := prepare(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	results, err := b.measure(ctx, *rounds, *services)
+	if err != nil {
+		return err
+	}
+	if *format == "json" {
+		return writeJSON(out, results)
+	}
+	return writeTable(out, results)
+}
+
+// bench holds the programs that are measured.
+type bench struct{ dir, atoll, service string }
+
+// prepare builds Atoll as it is released, and the service.
+func prepare(ctx context.Context) (*bench, error) {
+	dir, err := os.MkdirTemp("", "bench-up")
+	if err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	b := &bench{dir: dir, atoll: filepath.Join(dir, "atoll"), service: filepath.Join(dir, "service")}
+	source := filepath.Join(dir, "main.go")
+	err = os.WriteFile(source, []byte(service), 0o600)
+	if err == nil {
+		err = build(ctx, b.atoll, "./cmd/atoll")
+	}
+	if err == nil {
+		err = build(ctx, b.service, source)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return b, nil
+}
+
+func build(ctx context.Context, program, source string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s (in the folder of Atoll's source?): %w\n%s", source, err, out)
+	}
+	return nil
+}
+
+// result is one figure, as every benchmark of the project prints it.
+type result struct {
+	Case     string   `json:"case"`
+	Subject  string   `json:"subject"`
+	Metric   string   `json:"metric"`
+	Value    float64  `json:"value"`
+	Unit     string   `json:"unit"`
+	Baseline *string  `json:"baseline"` // there is no peer
+	Ratio    *float64 `json:"ratio"`
+	Goal     string   `json:"goal"`
+	Met      *bool    `json:"met"`
+}
+
+// figure is a result without a goal, or with one: at most so much.
+func figure(name, metric string, value float64, unit string, most float64) result {
+	r := result{Case: name, Subject: "atoll", Metric: metric, Value: value, Unit: unit}
+	if most > 0 {
+		met := value <= most
+		r.Goal, r.Met = fmt.Sprintf("at most %g %s", most, unit), &met
+	}
+	return r
+}
+
+const (
+	mega       = 1 << 20
+	goalReady  = 1.5 // s
+	goalMemory = 80  // MB
+	goalBinary = 40  // MB
+)
+
+func (b *bench) measure(ctx context.Context, rounds, services int) ([]result, error) {
+	info, err := os.Stat(b.atoll)
+	if err != nil {
+		return nil, fmt.Errorf("look at program: %w", err)
+	}
+	one, many := b.application("one", 1), b.application("many", services)
+	if err := errors.Join(one.write(b), many.write(b)); err != nil {
+		return nil, err
+	}
+	for range rounds { // by turns, so that what else the machine does meets both
+		if err := errors.Join(one.round(ctx, b), many.round(ctx, b)); err != nil {
+			return nil, err
+		}
+	}
+	name := fmt.Sprintf("up, %d built services", services)
+	return []result{
+		figure(name, "start to all ready", median(many.ready), "s", goalReady),
+		figure(name, "resident memory, with guard", median(many.memory), "MB", goalMemory),
+		figure(name, "one service, start to ready", median(many.each), "ms", 0),
+		figure(name, "down", median(many.down), "s", 0),
+		figure("up, 1 built service", "start to all ready", median(one.ready), "s", 0),
+		figure("up, 1 built service", "resident memory, with guard", median(one.memory), "MB", 0),
+		figure("up, 1 built service", "one service, start to ready", median(one.each), "ms", 0),
+		figure("program", "stripped binary", float64(info.Size())/mega, "MB", goalBinary),
+	}, nil
+}
+
+func median(values []float64) float64 {
+	s := slices.Sorted(slices.Values(values))
+	return s[len(s)/2]
+}
+
+// application is an application that is measured, and what was found, by round.
+type application struct {
+	dir      string
+	services int
+	ready    []float64 // s
+	down     []float64 // s
+	memory   []float64 // MB
+	each     []float64 // ms: every replica
+}
+
+func (b *bench) application(name string, services int) *application {
+	return &application{dir: filepath.Join(b.dir, name), services: services}
+}
+
+// write writes the manifests.
+func (a *application) write(b *bench) error {
+	var routes strings.Builder
+	for i := range a.services {
+		name := fmt.Sprintf("s%d", i+1)
+		fmt.Fprintf(&routes, "    - {path: /%s/**, to: %s}\n", name, name)
+		dir := filepath.Join(a.dir, "services", name)
+		text := fmt.Sprintf("service: %s\nrun: %q\nready: /healthz\n", name, b.service)
+		if err := errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "service.yaml"), []byte(text), 0o600)); err != nil {
+			return fmt.Errorf("write manifest: %w", err)
+		}
+	}
+	text := "app: bench\nservices: [\"services/*\"]\ngateway:\n  listen: 127.0.0.1:0\n  routes:\n" + routes.String()
+	if err := os.WriteFile(filepath.Join(a.dir, "atoll.yaml"), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+// round starts the application without any state of an earlier round, looks at it, and takes it down.
+func (a *application) round(ctx context.Context, b *bench) error {
+	if err := os.RemoveAll(filepath.Join(a.dir, ".atoll")); err != nil {
+		return fmt.Errorf("remove state: %w", err)
+	}
+	began := time.Now()
+	if _, err := b.command(ctx, a, "up", "-d"); err != nil {
+		return err
+	}
+	a.ready = append(a.ready, time.Since(began).Seconds())
+	err := a.look(ctx, b)
+	began = time.Now()
+	if _, downErr := b.command(context.WithoutCancel(ctx), a, "down"); downErr != nil {
+		return errors.Join(err, downErr)
+	}
+	a.down = append(a.down, time.Since(began).Seconds())
+	return err
+}
+
+// look notes the memory of Atoll and of its guard, and how long each replica took.
+func (a *application) look(ctx context.Context, b *bench) error {
+	out, err := b.command(ctx, a, "ps", "--format", "json")
+	if err != nil {
+		return err
+	}
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var r api.Replica
+		if err := d.Decode(&r); err != nil {
+			return fmt.Errorf("read ps: %w", err)
+		}
+		a.each = append(a.each, float64(r.ReadyMS))
+	}
+	text, err := os.ReadFile(filepath.Join(a.dir, ".atoll", api.RunFile))
+	if err != nil {
+		return fmt.Errorf("read run file: %w", err)
+	}
+	var run api.Run
+	if err := json.Unmarshal(text, &run); err != nil {
+		return fmt.Errorf("read run file: %w", err)
+	}
+	bytes, err := residentOf(run.PID, b.atoll)
+	a.memory = append(a.memory, float64(bytes)/mega)
+	return err
+}
+
+func (b *bench) command(ctx context.Context, a *application, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.atoll, append([]string{"-C", a.dir}, args...)...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("atoll %s: %w\n%s%s", strings.Join(args, " "), err, out.Bytes(), said.Bytes())
+	}
+	return out.Bytes(), nil
+}
+
+// residentOf is the resident memory of a process and of those children that run the same program.
+func residentOf(pid int, program string) (int64, error) {
+	if runtime.GOOS != "linux" {
+		return 0, errors.New("memory can be measured on Linux only")
+	}
+	total, err := resident(pid)
+	if err != nil {
+		return 0, err
+	}
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return 0, fmt.Errorf("list children: %w", err)
+	}
+	for _, name := range lists {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				return 0, fmt.Errorf("read children: %w", err)
+			}
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child)); err != nil || exe != program {
+				continue // a service, or one that has ended
+			}
+			more, err := resident(child)
+			if err != nil {
+				return 0, err
+			}
+			total += more
+		}
+	}
+	return total, nil
+}
+
+// resident reads VmRSS of /proc/PID/status (proc_pid_status(5)).
+func resident(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read memory: %w", err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	var kilo int64
+	if _, err := fmt.Sscan(rest, &kilo); err != nil {
+		return 0, fmt.Errorf("read memory of process %d: %w", pid, err)
+	}
+	return kilo << 10, nil
+}
+
+func writeJSON(out io.Writer, results []result) error {
+	e := json.NewEncoder(out)
+	for _, r := range results {
+		if err := e.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeTable(out io.Writer, results []result) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CASE\tSUBJECT\tMETRIC\tVALUE\tUNIT\tBASELINE\tRATIO\tGOAL\tMET")
+	for _, r := range results {
+		goal, met := "-", "-"
+		if r.Met != nil {
+			goal, met = r.Goal, map[bool]string{true: "yes", false: "no"}[*r.Met]
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3g\t%s\t-\t-\t%s\t%s\n", r.Case, r.Subject, r.Metric, r.Value, r.Unit, goal, met)
+	}
+	return w.Flush()
+}
