@@ -98,7 +98,8 @@ func appName(folder string) string {
 			return r
 		}
 		return '-'
-	}, folder), "-0123456789")
+	}, folder), "-")
+	name = strings.TrimLeft(name, "-0123456789")
 	if name == "" {
 		return "app"
 	}

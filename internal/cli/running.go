@@ -56,12 +56,8 @@ func (a *app) replicaTable(replicas []api.Replica) *table {
 	t := &table{right: map[int]bool{5: true, 6: true, 7: true, 8: true}}
 	t.add("SERVICE", "REPLICA", "STATE", "PID", "URL", "READY", "RESTARTS", "ERRORS", "MEMORY", "")
 	for _, r := range replicas {
-		reason := ""
-		if r.State != "ready" {
-			reason = clean(r.Reason)
-		}
 		t.add(r.Service, r.Replica, p.state(r.State), numberOrDash(r.PID), orDash(r.URL), millisText(r.ReadyMS),
-			strconv.Itoa(r.Restarts), strconv.FormatInt(r.Errors, 10), bytesText(r.MemoryBytes), reason)
+			strconv.Itoa(r.Restarts), strconv.FormatInt(r.Errors, 10), bytesText(r.MemoryBytes), clean(r.Reason))
 	}
 	return t
 }
@@ -225,6 +221,9 @@ func (a *app) describe(s *api.Service) {
 	row("run", s.Run)
 	row("contract", s.API)
 	row("protocol", s.Protocol)
+	if s.Port > 0 {
+		row("port", strconv.Itoa(s.Port))
+	}
 	row("ready", s.Ready)
 	row("database", s.Database)
 	row("replicas", strconv.Itoa(s.Replicas))

@@ -143,18 +143,19 @@ func unknownService(app *manifest.App, name string) *fault.Error {
 }
 
 func (p *Platform) describe(app *manifest.App, s *manifest.Service, replicas []api.Replica) api.Service {
+	addr := func(callee string) string { return p.calls.addr(s.Name, callee) }
 	out := api.Service{
-		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Build, Run: s.Run, API: s.API,
-		Protocol: string(s.Protocol), Ready: s.Ready.String(), Database: string(s.Database.Kind), Replicas: p.wanted(s),
+		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Build, Run: manifest.ExpandCalls(s.Run, addr), API: s.API,
+		Protocol: string(s.Protocol), Port: s.Port, Ready: s.Ready.String(), Database: string(s.Database.Kind), Replicas: p.wanted(s),
 		Calls: []api.Call{}, CalledBy: []string{}, Routes: []api.Route{}, Publishes: orEmpty(s.Publishes),
-		Subscribes: s.Subscribes, Secrets: orEmpty(s.Secrets), Env: shown(s), Running: []api.Replica{},
+		Subscribes: s.Subscribes, Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},
 	}
 	if out.Subscribes == nil {
 		out.Subscribes = map[string]string{}
 	}
 	for _, call := range s.Calls {
 		out.Calls = append(out.Calls, api.Call{
-			Service: call.Service, Addr: p.calls.addr(s.Name, call.Service), Timeout: call.Timeout.String(), Tries: call.Tries,
+			Service: call.Service, Addr: addr(call.Service), Timeout: call.Timeout.String(), Tries: call.Tries,
 		})
 	}
 	for _, other := range app.Services {
@@ -214,10 +215,18 @@ func (p *Platform) Replicas() []api.Replica {
 		out[i] = api.Replica{
 			Service: s.Service, Replica: s.Replica, State: s.State.String(), PID: s.PID, URL: url, Version: s.Version,
 			Restarts: s.Restarts, ReadyMS: ready(s.ReadyIn), MemoryBytes: s.MemoryBytes, CPUMS: s.CPU.Milliseconds(),
-			Since: s.Since, Reason: s.Reason, Errors: failures[s.Replica],
+			Since: s.Since, Reason: reason(&s), Errors: failures[s.Replica],
 		}
 	}
 	return out
+}
+
+// reason is why a replica is in its state; of one that serves again, why it was started again.
+func reason(s *replica.Status) string {
+	if s.Reason == "" && s.Restarts > 0 && s.LastExit != nil {
+		return "started again, was " + s.LastExit.String()
+	}
+	return s.Reason
 }
 
 // Findings is what the last load of the manifests found.

@@ -71,9 +71,10 @@ func secretUnset(s *manifest.Service, secret string) *fault.Error {
 const hidden = "********"
 
 // shown are the variables of a service's manifest as others may see them.
-func shown(s *manifest.Service) map[string]string {
+func shown(s *manifest.Service, addr func(callee string) string) map[string]string {
 	out := map[string]string{}
-	for name, value := range s.Env {
+	for name, text := range s.Env {
+		value := manifest.ExpandCalls(text, addr)
 		upper := strings.ToUpper(name)
 		for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
 			if strings.Contains(upper, sign) {

@@ -22,9 +22,34 @@ func (p *Platform) record(r *telemetry.Record) {
 
 // line takes a line of output of a replica or a build.
 func (p *Platform) line(l replica.Line) {
+	level := telemetry.LevelOf
+	if l.Stream == replica.StreamBuild {
+		level = telemetry.LevelOfBuild
+	}
 	p.record(&telemetry.Record{
-		Time: l.Time, Service: l.Service, Replica: l.Replica, Stream: l.Stream,
-		Level: telemetry.LevelOf(l.Text), Text: l.Text,
+		Time: l.Time, Service: l.Service, Replica: l.Replica, Stream: l.Stream, Level: level(l.Text), Text: l.Text,
+	})
+}
+
+// streamAtoll is the stream of what Atoll itself says of a replica.
+const streamAtoll = "atoll"
+
+// say puts a change that somebody will look for beside the replica's output: that it crashed, cannot serve, or is
+// back.
+func (p *Platform) say(c *replica.Change) {
+	level, text := telemetry.LevelInfo, c.Reason
+	switch {
+	case c.To == replica.Crashed:
+		level = telemetry.LevelError
+	case c.To == replica.Unready:
+		level = telemetry.LevelWarn
+	case c.To == replica.Ready && c.Restarts > 0:
+		text = "ready again"
+	default:
+		return
+	}
+	p.record(&telemetry.Record{
+		Time: c.Time, Service: c.Service, Replica: c.Replica, Stream: streamAtoll, Level: level, Text: c.To.String() + ": " + text,
 	})
 }
 
@@ -38,6 +63,7 @@ func (p *Platform) change(c replica.Change) {
 	for _, l := range c.Tail {
 		e.Lines = append(e.Lines, l.Text)
 	}
+	p.say(&c)
 	p.log.Info("replica", "service", c.Service, "replica", c.Replica, "from", e.From, "to", e.To, "reason", c.Reason)
 	p.events.add(e)
 }

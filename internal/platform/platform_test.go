@@ -114,8 +114,8 @@ func TestServicesGetNothingOfAtollsOwnEnvironmentButWhatProgramsNeed(t *testing.
 
 func TestWhatLooksLikeASecretIsNotShown(t *testing.T) {
 	got := platform.Shown(&manifest.Service{Env: map[string]string{
-		"LOG_LEVEL": "info", "API_TOKEN": "t", "DB": "postgres://u:p@h/d", "CATALOG_URL": "http://127.0.0.1:1", "smtp_password": "x",
-	}})
+		"LOG_LEVEL": "info", "API_TOKEN": "t", "DB": "postgres://u:p@h/d", "CATALOG_URL": "${calls.catalog.url}", "smtp_password": "x",
+	}}, func(string) string { return "127.0.0.1:1" })
 	visible := map[string]string{"LOG_LEVEL": "info", "CATALOG_URL": "http://127.0.0.1:1"}
 	for name, value := range visible {
 		if got[name] != value {

@@ -38,7 +38,7 @@ func (p *Platform) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	trees, files := watched(p.current())
-	changes, err := source.Watch(ctx, trees, &source.Options{Logger: p.log, Files: files})
+	changes, err := source.Watch(ctx, trees, &source.Options{Logger: p.log, App: p.o.Dir, Files: files})
 	if err != nil {
 		return err
 	}

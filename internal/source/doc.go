@@ -2,7 +2,7 @@
 //
 // A file belongs to the service whose folder is the nearest one above it, and to every service that names a
 // folder above it under watch: {also: …}. What .gitignore files name (nested ones, and those above up to the
-// folder of the repository) does not matter, nor what the service excludes, nor version control, Atoll's own
+// folder of the repository, or of the application where there is none) does not matter, nor what the service excludes, nor version control, Atoll's own
 // state, node_modules, and the temporary files of editors.
 //
 // # Guarantees

@@ -134,11 +134,14 @@ type ignorer struct {
 	root  string
 	own   []rules // what was said in the manifest, and always; these go first
 	files map[string]rules
-	top   string // folder of the repository, or root
+	top   string // folder of the repository; without one that of the application, or root
 }
 
-func newIgnorer(root string, exclude []string) *ignorer {
+func newIgnorer(root string, exclude []string, app string) *ignorer {
 	g := &ignorer{root: root, top: root, files: map[string]rules{}}
+	if app != "" && below(app, root) {
+		g.top = app
+	}
 	g.own = []rules{parseRules(root, strings.Join(exclude, "\n")), parseRules(root, always)}
 	for dir := root; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {

@@ -28,17 +28,17 @@ type root struct {
 	ignore  *ignorer
 }
 
-func rootsOf(trees []Tree) []root {
+func rootsOf(trees []Tree, app string) []root {
 	var roots []root
 	for _, t := range trees {
 		dir := filepath.Clean(t.Dir)
-		roots = append(roots, root{service: t.Service, dir: dir, ignore: newIgnorer(dir, t.Exclude)})
+		roots = append(roots, root{service: t.Service, dir: dir, ignore: newIgnorer(dir, t.Exclude, app)})
 		for _, also := range t.Also {
 			if !filepath.IsAbs(also) {
 				also = filepath.Join(dir, also)
 			}
 			also = filepath.Clean(also)
-			roots = append(roots, root{service: t.Service, dir: also, also: true, ignore: newIgnorer(also, t.Exclude)})
+			roots = append(roots, root{service: t.Service, dir: also, also: true, ignore: newIgnorer(also, t.Exclude, app)})
 		}
 	}
 	return roots

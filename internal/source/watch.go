@@ -20,6 +20,7 @@ import (
 // Options tune Watch; nil and the zero value are usable.
 type Options struct {
 	Logger *slog.Logger  // for operators; nil discards
+	App    string        // folder of the application: without a repository, .gitignore files up to it count
 	Files  []string      // single files, absolute, that make up the manifest: they need not exist yet
 	Quiet  time.Duration // how long it must be quiet before a change is told; 100 ms
 	Limit  time.Duration // after which it is told anyway; 2 s
@@ -50,7 +51,7 @@ func Watch(ctx context.Context, trees []Tree, o *Options) (<-chan Change, error)
 		return nil, fmt.Errorf("watch files: %w", err)
 	}
 	w := &watch{
-		o: opts, notify: notify, roots: rootsOf(trees), index: newIndex(), manifest: map[string]bool{},
+		o: opts, notify: notify, roots: rootsOf(trees, opts.App), index: newIndex(), manifest: map[string]bool{},
 		watched: map[string]bool{}, dirty: map[string]bool{}, pending: map[string]map[string]bool{},
 		out:   make(chan Change),
 		burst: debounce{quiet: opts.Quiet, limit: opts.Limit},

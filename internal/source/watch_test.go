@@ -36,6 +36,9 @@ func newField(t *testing.T, files map[string]string, o *source.Options, trees ..
 	for i := range trees {
 		trees[i].Dir = filepath.Join(f.dir, trees[i].Dir)
 	}
+	if o.App != "" {
+		o.App = filepath.Join(f.dir, o.App)
+	}
 	for i := range o.Files {
 		o.Files[i] = filepath.Join(f.dir, o.Files[i])
 	}
@@ -171,6 +174,14 @@ func TestWhatGitIgnoresDoesNotMatter(t *testing.T) {
 	f.expect("orders: main.go")
 	f.write("orders/x.log", "y") // matters now
 	f.expect("orders: x.log")
+}
+
+func TestWithoutARepositoryTheApplicationsGitignoreCounts(t *testing.T) {
+	t.Parallel()
+	f := newField(t, map[string]string{".gitignore": "bin/\n", "orders/main.go": "a"}, &source.Options{App: "."}, orders)
+	f.write("orders/bin/orders", "binary")
+	f.write("orders/main.go", "b")
+	f.expect("orders: main.go")
 }
 
 func TestAServiceWithinTheFolderOfAnotherIsItsOwn(t *testing.T) {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -71,6 +72,18 @@ func LevelOf(line string) Level {
 		}
 	}
 	return levelNearBeginning(line)
+}
+
+// compilerLine is how compilers name a place: file:line:column: or file(line,column):
+var compilerLine = regexp.MustCompile(`^[^\s:()]+(:[0-9]+(:[0-9]+)?: |\([0-9]+,[0-9]+\): )`)
+
+// LevelOfBuild finds the level of a line of a build: one that names a place in a source file is an error unless it
+// says that it is none.
+func LevelOfBuild(line string) Level {
+	if compilerLine.MatchString(line) && !strings.Contains(strings.ToLower(line), "warning") {
+		return LevelError
+	}
+	return LevelOf(line)
 }
 
 // levelNearBeginning looks at the first words for one in capitals, in brackets, or with a colon behind.

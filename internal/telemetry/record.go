@@ -3,6 +3,7 @@ package telemetry
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,7 @@ type Record struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service"`
 	Replica string    `json:"replica"`
-	Stream  string    `json:"stream"` // stdout, stderr, build
+	Stream  string    `json:"stream"` // stdout, stderr, build, or atoll for what Atoll says of the replica
 	Level   Level     `json:"level"`
 	Text    string    `json:"text"` // the line as the replica wrote it
 }
@@ -29,5 +30,10 @@ type Query struct {
 // Matches tells whether a query chooses a record.
 func (q *Query) Matches(r *Record) bool {
 	return (len(q.Services) == 0 || slices.Contains(q.Services, r.Service)) &&
-		!r.Time.Before(q.Since) && r.Level.AtLeast(q.Level) && (q.Grep == nil || q.Grep.MatchString(r.Text))
+		!r.Time.Before(q.Since) && r.Level.AtLeast(q.Level) && q.greps(r)
+}
+
+// greps tells whether the text matches, as it was written or as people see it.
+func (q *Query) greps(r *Record) bool {
+	return q.Grep == nil || q.Grep.MatchString(r.Text) || strings.HasPrefix(r.Text, "{") && q.Grep.MatchString(Pretty(r))
 }

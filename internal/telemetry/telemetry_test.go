@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 	"time"
 
@@ -30,6 +31,32 @@ func TestLevelIsFoundInTheFormsThatProgramsWrite(t *testing.T) {
 	} {
 		if got := telemetry.LevelOf(line); got != want {
 			t.Errorf("%q: got %s, want %s", line, got, want)
+		}
+	}
+}
+
+func TestLinesOfCompilersAreErrors(t *testing.T) {
+	for line, want := range map[string]telemetry.Level{
+		"./main.go:7:2: undefined: x":            telemetry.LevelError,
+		"bad.go:1:1: expected 'package'":         telemetry.LevelError,
+		"src/app.ts(3,14): error TS2304: no":     telemetry.LevelError,
+		"main.c:3:5: warning: unused variable x": telemetry.LevelWarn,
+		"# shop/services/names":                  telemetry.LevelInfo,
+		"go: downloading example.com v1":         telemetry.LevelInfo,
+		"12:30:01 step 2 of 3":                   telemetry.LevelInfo,
+	} {
+		if got := telemetry.LevelOfBuild(line); got != want {
+			t.Errorf("%q: got %s, want %s", line, got, want)
+		}
+	}
+}
+
+func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
+	r := telemetry.Record{Text: `{"msg":"request","path":"/hello"}`}
+	for text, want := range map[string]bool{"path=/hello": true, `"path":"/hello"`: true, "path=/other": false} {
+		q := telemetry.Query{Grep: regexp.MustCompile(regexp.QuoteMeta(text))}
+		if q.Matches(&r) != want {
+			t.Errorf("%s: matches %t", text, !want)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type Service struct {
 	Run        string            `json:"run"`
 	API        string            `json:"api,omitempty"`
 	Protocol   string            `json:"protocol"`
+	Port       int               `json:"port,omitempty"` // that the program insists on
 	Ready      string            `json:"ready"`
 	Database   string            `json:"database,omitempty"`
 	Replicas   int               `json:"replicas"` // wanted
