@@ -6,6 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := go tool -modfile=$(CURDIR)/tools/go.mod
 GTM     := examples/gtm
+MODULE  := github.com/atollhq/atoll
 TARGETS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: help
@@ -76,7 +77,7 @@ check-cross:
 
 .PHONY: check-dead
 check-dead:
-	@out=$$($(TOOL) deadcode -test ./... | grep -v '^internal/telemetry/.*MarshalJSON' || true); [ -z "$$out" ] || { echo "dead code:"; echo "$$out"; exit 1; }
+	@out=$$($(TOOL) deadcode -test -filter '$(MODULE)/(internal|cmd|test|bench)' ./...); [ -z "$$out" ] || { echo "dead code:"; echo "$$out"; exit 1; }
 
 bench-%: ## bench-NAME: measure, see bench/README.md
 	go run ./bench/$*

@@ -15,6 +15,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends Atoll at once; its guard ends what is left
 	code := cli.Run(ctx, cli.OS(version), os.Args[1:])
 	stop()
 	os.Exit(code)

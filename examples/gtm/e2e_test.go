@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +15,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/gtm/internal/contracttest"
 )
 
 // app is the six services as processes, with the environment that Atoll promises and a plain reverse proxy for
@@ -29,6 +33,7 @@ type app struct {
 	gateway string
 	ports   map[string]string
 	running map[string]*exec.Cmd
+	client  *http.Client
 }
 
 func calls() map[string][]string {
@@ -38,7 +43,8 @@ func calls() map[string][]string {
 	}
 }
 
-func up(t *testing.T) *app {
+// up builds and starts the named services; without names, all.
+func up(t *testing.T, names ...string) *app {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds and runs all services")
@@ -46,9 +52,12 @@ func up(t *testing.T) *app {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed")
 	}
-	a := &app{t: t, dir: t.TempDir(), ports: map[string]string{}, running: map[string]*exec.Cmd{}}
+	a := &app{t: t, dir: t.TempDir(), ports: map[string]string{}, running: map[string]*exec.Cmd{}, client: &http.Client{}}
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(calls()))
+	}
 	var wg sync.WaitGroup
-	for name := range calls() {
+	for _, name := range names {
 		a.ports[name] = freePort(t)
 		if name == "enrichment" {
 			continue
@@ -64,7 +73,7 @@ func up(t *testing.T) *app {
 	if t.Failed() {
 		t.FailNow()
 	}
-	for name := range calls() {
+	for _, name := range names {
 		a.start(name)
 	}
 	t.Cleanup(func() {
@@ -72,7 +81,7 @@ func up(t *testing.T) *app {
 			a.stop(name, syscall.SIGTERM)
 		}
 	})
-	for name := range calls() {
+	for _, name := range names {
 		a.ready(name)
 	}
 	a.gateway = a.proxy()
@@ -138,7 +147,7 @@ func (a *app) ready(name string) {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		resp, err := http.Get(a.url(name) + "/healthz")
+		resp, err := a.client.Get(a.url(name) + "/healthz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -173,7 +182,7 @@ func (a *app) proxy() string {
 
 func (a *app) get(path string, out any) {
 	a.t.Helper()
-	resp, err := http.Get(a.gateway + path)
+	resp, err := a.client.Get(a.gateway + path)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -228,7 +237,7 @@ func (a *app) await(n int) {
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		resp, err := http.Get(a.gateway + "/api/leads/imports/1")
+		resp, err := a.client.Get(a.gateway + "/api/leads/imports/1")
 		if err == nil {
 			var batch struct{ Done int }
 			err = json.NewDecoder(resp.Body).Decode(&batch)
@@ -258,4 +267,22 @@ func (a *app) count(filter string) (n int) {
 			return n
 		}
 	}
+}
+
+func TestTheContractOfEnrichmentIsTrue(t *testing.T) {
+	a := up(t, "enrichment")
+	c := contracttest.Load(t, "services/enrichment/openapi.yaml")
+	for body, want := range map[string]int{
+		`{"email":"ada@stripe.com"}`: 200, `{"email":"ada@bosch.de"}`: 200, `{"email":"ada@gmail.com"}`: 200,
+		`{"email":"ada@mailinator.com"}`: 200, `{"email":"nobody"}`: 422, `{`: 400,
+	} {
+		resp, err := c.Client().Post(a.url("enrichment")+"/enrich", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s", body, resp.Status)
+		}
+	}
+	c.AllSeen()
 }

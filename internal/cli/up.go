@@ -17,6 +17,7 @@ import (
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/control/client"
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/platform"
 )
 
@@ -67,15 +68,31 @@ func newCopyName() string {
 	return hex.EncodeToString(b)
 }
 
-// up runs the application until ctx ends or somebody stops it.
-func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
-	began := time.Now()
-	dir, err := a.folder()
+// prepare finds the application and says what is wrong with it; warnings do not keep it from starting.
+func (a *app) prepare(f *upFlags) (dir string, err error) {
+	dir, err = a.folder()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if f.isolated && a.copyName == "" {
 		a.copyName = newCopyName()
+	}
+	if f.background {
+		return dir, nil // said by the process that started this one
+	}
+	_, faults := manifest.Load(dir, &manifest.Options{Environment: f.environment, Environ: a.Environ})
+	if err := faults.Err(); err != nil {
+		return "", err
+	}
+	return dir, faults.Render(a.Err, a.color(a.Err))
+}
+
+// up runs the application until ctx ends or somebody stops it.
+func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
+	began := time.Now()
+	dir, err := a.prepare(f)
+	if err != nil {
+		return err
 	}
 	operator, err := platform.OpenOperatorLog(platform.StateDir(dir, a.copyName))
 	if err != nil {
@@ -94,7 +111,7 @@ func (a *app) up(ctx context.Context, f *upFlags, services []string) error {
 	shown := a.watchUp(ctx, p, f, began)
 	p.Wait(ctx)
 	if !f.background {
-		fmt.Fprintln(a.Err, "ending …")
+		fmt.Fprintln(a.Err, "ending … (again to end at once)")
 	}
 	closed := p.Close(context.WithoutCancel(ctx))
 	return errors.Join(<-shown, closed)
@@ -142,12 +159,9 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags, beg
 // upDetached starts this program again as a process of its own and returns when all is ready.
 func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) error {
 	began := time.Now()
-	dir, err := a.folder()
+	dir, err := a.prepare(f)
 	if err != nil {
 		return err
-	}
-	if f.isolated && a.copyName == "" {
-		a.copyName = newCopyName()
 	}
 	state := platform.StateDir(dir, a.copyName)
 	if c, err := client.Dial(ctx, state); err == nil {

@@ -28,12 +28,11 @@ type view struct {
 	live  bool
 	began time.Time
 
-	services map[string]api.Service
-	seen     int64 // number of the last event that was shown
+	seen  int64 // number of the last event that was shown
 
 	mu      sync.Mutex
 	crashed map[string]int // guarded by mu: by replica, before it was ready
-	ready   map[string]bool
+	ready   map[string]bool // guarded by mu
 	recent  []string // guarded by mu: events worth a line
 	footer  []string // guarded by mu: how the application is reached
 	drawn   int      // guarded by mu: lines of the table on the screen
@@ -44,7 +43,7 @@ type view struct {
 func (a *app) newView(c *client.Client, began time.Time) *view {
 	return &view{
 		app: a, c: c, paint: paint(a.color(a.Out)), live: a.Width(a.Out) > 0, began: began,
-		crashed: map[string]int{}, ready: map[string]bool{}, services: map[string]api.Service{},
+		crashed: map[string]int{}, ready: map[string]bool{},
 	}
 }
 
@@ -54,9 +53,6 @@ func (v *view) untilReady(ctx context.Context) error {
 	services, err := v.c.Services(ctx)
 	if err != nil {
 		return err
-	}
-	for _, s := range services {
-		v.services[s.Service] = s
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

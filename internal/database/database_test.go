@@ -10,8 +10,16 @@ import (
 func TestNamesAreTakenByPostgreSQLAndNeverShared(t *testing.T) {
 	long := strings.Repeat("a", 40)
 	pairs := [][2]string{
-		{"pg", "orders"}, {"shop", "orders"}, {"shop", "order-lines"}, {"shop", "order_lines"}, {"shop-order", "lines"},
-		{"a", "b-c"}, {"a-b", "c"}, {long, long}, {long, long[:39] + "b"}, {long[:39] + "b", long},
+		{"pg", "orders"},
+		{"shop", "orders"},
+		{"shop", "order-lines"},
+		{"shop", "order_lines"},
+		{"shop-order", "lines"},
+		{"a", "b-c"},
+		{"a-b", "c"},
+		{long, long},
+		{long, long[:39] + "b"},
+		{long[:39] + "b", long},
 	}
 	seen := map[string][2]string{}
 	for _, p := range pairs {

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -136,7 +136,17 @@ func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	if p.o.Watch {
 		p.startWatch(ctx)
 	}
+	if declaresMore(app) {
+		p.notice("topics, subscriptions and sagas are declared: this version checks them, and does not carry them yet")
+	}
 	return nil
+}
+
+// declaresMore tells whether a manifest asks for what this version does not do.
+func declaresMore(app *manifest.App) bool {
+	return len(app.Sagas) > 0 || slices.ContainsFunc(app.Services, func(s *manifest.Service) bool {
+		return len(s.Publishes) > 0 || len(s.Subscribes) > 0
+	})
 }
 
 // onEnd notes how a part that has started is ended.
@@ -229,7 +239,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return err
 	}
-	if err := p.edge.prepare(ctx, app.Gateway.Listen); err != nil {
+	if err := p.edge.prepare(ctx, &app.Gateway); err != nil {
 		return err
 	}
 	p.upstreams.Declare(protocols(app))
@@ -239,11 +249,23 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.edge.commit(ctx)
 	p.mesh.Apply(app)
 	p.mu.Lock()
+	p.forgetScale(app)
 	p.app = app
 	p.mu.Unlock()
 	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
 	return nil
+}
+
+// forgetScale forgets the numbers that scale asked for where the manifest's own number is another now, as the
+// supervisor does. The caller holds mu.
+func (p *Platform) forgetScale(app *manifest.App) {
+	for name := range p.scaled {
+		s := app.Service(name)
+		if s == nil || p.app.Service(name) == nil || s.Replicas.Min != p.app.Service(name).Replicas.Min {
+			delete(p.scaled, name)
+		}
+	}
 }
 
 func protocols(app *manifest.App) map[string]manifest.Protocol {
@@ -356,87 +378,4 @@ func (p *Platform) StateDir() string { return p.state.dir }
 func (p *Platform) notice(text string) {
 	p.log.Info(text)
 	p.events.add(api.Event{Time: time.Now(), Kind: api.EventNotice, Text: text})
-}
-
-// edge is the listener of the gateway. A reload that changes its address opens the new one first.
-type edge struct {
-	serve func(context.Context, net.Listener) error
-	log   *slog.Logger
-
-	mu      sync.Mutex
-	listen  string             // guarded by mu: as the manifest has it
-	addr    net.Addr           // guarded by mu
-	next    net.Listener       // guarded by mu: prepared, not yet served
-	pending string             // guarded by mu: what next was prepared for
-	end     context.CancelFunc // guarded by mu
-	done    chan struct{}      // guarded by mu: closed when the present one has drained
-}
-
-// prepare opens a listener where listen is not the present one.
-func (e *edge) prepare(ctx context.Context, listen string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if listen == e.listen {
-		return nil
-	}
-	if e.next != nil {
-		e.next.Close()
-		e.next = nil
-	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", listen)
-	if err != nil {
-		return fault.New(fault.CodePortInUse, "the gateway cannot listen on %s", listen).
-			Fix("end the program that listens there, choose another address (gateway: {listen: …}), or start with --isolated").
-			Because(err)
-	}
-	e.next, e.pending = ln, listen
-	return nil
-}
-
-// commit serves what was prepared and lets the one before drain.
-func (e *edge) commit(ctx context.Context) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.next == nil {
-		return
-	}
-	if e.end != nil {
-		e.end()
-	}
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	ln, before, done := e.next, e.done, make(chan struct{})
-	e.listen, e.addr, e.end, e.done, e.next = e.pending, ln.Addr(), end, done, nil
-	go func() {
-		defer close(done)
-		if err := e.serve(serving, ln); err != nil {
-			e.log.Error("gateway ends", "error", err)
-		}
-		if before != nil {
-			<-before
-		}
-	}()
-}
-
-// close drains the gateway and waits for it, as long as the gateway itself allows.
-func (e *edge) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.next != nil {
-		e.next.Close()
-	}
-	if e.end != nil {
-		e.end()
-		<-e.done
-	}
-}
-
-// address is where the gateway listens, or "".
-func (e *edge) address() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.addr == nil {
-		return ""
-	}
-	return e.addr.String()
 }

@@ -81,6 +81,11 @@ for (let i = 0; i < 25; i++) {
   rows.push(again)
 }
 
+for (let i = rows.length - 1; i > 0; i--) { // in no order, as leads come
+  const j = Math.floor(random() * (i + 1));
+  [rows[i], rows[j]] = [rows[j], rows[i]]
+}
+
 const quote = (v) => (/[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v))
 const head = 'company,domain,email,first_name,last_name,job_title,country,seats,interest,synthetic'
 process.stdout.write([head, ...rows.map((row) => row.map(quote).join(','))].join('\n') + '\n')

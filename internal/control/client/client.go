@@ -149,20 +149,6 @@ func (c *Client) Scale(ctx context.Context, service string, replicas int) error 
 	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/scale", api.Scale{Replicas: replicas}, nil)
 }
 
-// Reload lets the application read its manifests again.
-func (c *Client) Reload(ctx context.Context) (fault.List, error) {
-	var out api.Findings
-	err := c.do(ctx, http.MethodPost, "/v1/reload", nil, &out)
-	return out.Findings, err
-}
-
-// Findings is what the check of the manifests found.
-func (c *Client) Findings(ctx context.Context) (fault.List, error) {
-	var out api.Findings
-	err := c.do(ctx, http.MethodGet, "/v1/findings", nil, &out)
-	return out.Findings, err
-}
-
 // Stop lets the application end; it returns before it has.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

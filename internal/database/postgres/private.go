@@ -206,7 +206,7 @@ func (p *Private) awaitPredecessor(ctx context.Context) error {
 	for {
 		text, err := os.ReadFile(lock)
 		if err != nil {
-			return nil //nolint:nilerr // there is no lock, or PostgreSQL says what is the matter with it
+			return nil // there is no lock, or PostgreSQL says what is the matter with it
 		}
 		first, _, _ := strings.Cut(string(text), "\n")
 		pid, err := strconv.Atoi(strings.TrimSpace(first))

@@ -62,14 +62,11 @@ func Open(ctx context.Context, path string, migrations []string, opts *Options) 
 	}
 	db.write.SetMaxOpenConns(1)
 	if db.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
-		db.write.Close()
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), db.write.Close())
 	}
 	db.read.SetMaxOpenConns(4)
 	if err := db.migrate(ctx, migrations); err != nil {
-		db.read.Close()
-		db.write.Close()
-		return nil, err
+		return nil, errors.Join(err, db.read.Close(), db.write.Close())
 	}
 	db.close = sync.OnceValue(func() error {
 		close(db.closing)

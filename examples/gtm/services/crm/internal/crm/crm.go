@@ -78,16 +78,16 @@ func Roles() []Role {
 
 // roleOf is a first guess from a job title; people correct it.
 func roleOf(title string) Role {
-	t := strings.ToLower(title)
+	t := " " + strings.ToLower(title) + " "
 	has := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(t, w) })
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(t, " "+w+" ") })
 	}
 	switch {
-	case t == "":
+	case title == "":
 		return RoleUnknown
-	case has("procurement", "purchas", "buyer"):
+	case has("procurement", "purchasing", "buyer"):
 		return RoleProcurement
-	case has("chief", "vp ", "vice president", "head of", "director"):
+	case has("chief", "ceo", "cto", "cio", "vp", "vice president", "head of", "director"):
 		return RoleDecisionMaker
 	case has("manager", "architect", "staff", "lead", "principal"):
 		return RoleInfluencer

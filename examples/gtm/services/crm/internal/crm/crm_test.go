@@ -30,7 +30,7 @@ func open(t *testing.T) *crm.Store {
 func lead(id, email string) crm.Lead {
 	return crm.Lead{
 		LeadID: id, Email: email, Name: "Ada Kim", JobTitle: "Head of Platform", Domain: "stripe.com",
-		Company: "Stripe", Country: "US", Owner: "lena", Opportunity: true, Synthetic: true,
+		Company: "Stripe", Country: "US", Owner: "emea-1", Opportunity: true, Synthetic: true,
 	}
 }
 
@@ -157,7 +157,7 @@ func TestAReaderOfChangesMissesNone(t *testing.T) {
 	deal := take(t, s, lead("lead-1", "ada@stripe.com")).OpportunityID
 	got := make(chan string)
 	go func() {
-		resp, err := http.Get(srv.URL + "/changes?after=0&wait=20")
+		resp, err := srv.Client().Get(srv.URL + "/changes?after=0&wait=20")
 		if err != nil {
 			got <- err.Error()
 			return

@@ -33,12 +33,12 @@ func (w *where) search(text string, columns ...string) {
 		return
 	}
 	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
-	var any []string
+	var likes []string
 	for _, c := range columns {
-		any = append(any, c+` LIKE ? ESCAPE '\'`)
+		likes = append(likes, c+` LIKE ? ESCAPE '\'`)
 		w.args = append(w.args, "%"+escaped+"%")
 	}
-	w.conds = append(w.conds, "("+strings.Join(any, " OR ")+")")
+	w.conds = append(w.conds, "("+strings.Join(likes, " OR ")+")")
 }
 
 // tail is the end of the statement: conditions, newest first, one row more than asked for, so that it is known

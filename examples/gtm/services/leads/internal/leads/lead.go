@@ -60,7 +60,8 @@ type Lead struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ChangedAt time.Time  `json:"changed_at"`
 	DoneAt    *time.Time `json:"done_at,omitempty"`
-	Number    int64      `json:"number"` // of the last change
+	Arrival   int64      `json:"arrival"` // in the order in which leads came
+	Number    int64      `json:"number"`  // of the last change
 	TraceID   string     `json:"trace_id,omitempty"`
 	Result
 

@@ -85,7 +85,7 @@ func (s *services) Qualify(_ context.Context, _ *leads.Lead, contacts int) (lead
 }
 
 func (s *services) Route(context.Context, *leads.Lead) (leads.Assignment, error) {
-	return leads.Assignment{Owner: "lena", OwnerName: "Lena", Territory: "EMEA", Segment: "small"}, s.called("route")
+	return leads.Assignment{Owner: "emea-1", OwnerName: "EMEA desk 1", Territory: "EMEA", Segment: "small"}, s.called("route")
 }
 
 func (s *services) Record(context.Context, *leads.Lead) (leads.Recorded, error) {
@@ -183,7 +183,7 @@ func TestALeadPassesAllStepsAndKeepsWhatTheyFound(t *testing.T) {
 	s := fresh(t)
 	start(t, s, newServices())
 	lead := await(t, s, accept(t, s, "ada@mail.stripe.com").ID, done)
-	if lead.Verdict != "MQL" || lead.Owner != "lena" || lead.OpportunityID != 7 || lead.Stage != "new" ||
+	if lead.Verdict != "MQL" || lead.Owner != "emea-1" || lead.OpportunityID != 7 || lead.Stage != "new" ||
 		lead.Account != "stripe.com" || lead.DoneAt == nil || len(lead.TraceID) != 32 || lead.Text("email_kind") != "work" {
 		t.Errorf("got %+v", lead)
 	}

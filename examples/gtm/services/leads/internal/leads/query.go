@@ -20,7 +20,7 @@ type Filter struct {
 	Limit   int
 }
 
-const selectLead = `SELECT id, submission, result, state, trace_id, created, changed, done, number, attempts, stuck, trouble, stage
+const selectLead = `SELECT row, id, submission, result, state, trace_id, created, changed, done, number, attempts, stuck, trouble, stage
 	FROM leads`
 
 // List lists leads; more tells whether there are others after the last.
@@ -90,7 +90,7 @@ func scan(rows *sql.Rows) (Lead, error) {
 	var stage string
 	var created, changed int64
 	var done sql.NullInt64
-	err := rows.Scan(&l.ID, &submission, &result, &l.State, &l.TraceID, &created, &changed, &done, &l.Number,
+	err := rows.Scan(&l.Arrival, &l.ID, &submission, &result, &l.State, &l.TraceID, &created, &changed, &done, &l.Number,
 		&l.Attempts, &l.Stuck, &l.Trouble, &stage)
 	if err != nil {
 		return l, err

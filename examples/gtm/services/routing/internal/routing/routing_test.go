@@ -54,7 +54,7 @@ func TestPlaceFollowsCountryAndSeatsAndSaysWhy(t *testing.T) {
 	}{
 		{routing.Request{Country: "DE", Seats: 49}, "EMEA", "small", "49 seats make segment small"},
 		{routing.Request{Country: "us", Seats: 50}, "Americas", "mid-market", "US is in territory Americas"},
-		{routing.Request{Country: "JP", Seats: 1000}, "APAC", "enterprise", "it is the turn of Yuki Mori"},
+		{routing.Request{Country: "JP", Seats: 1000}, "APAC", "enterprise", "it is the turn of APAC desk 1"},
 		{routing.Request{Country: "", Seats: 0}, "Global", "small", "the country is not known"},
 		{routing.Request{Country: "AQ", Seats: 7}, "Global", "small", "no territory has AQ"},
 	}

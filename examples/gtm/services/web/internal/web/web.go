@@ -64,6 +64,7 @@ type lead struct {
 	Stage         string          `json:"stage"`
 	TraceID       string          `json:"trace_id"`
 	CreatedAt     time.Time       `json:"created_at"`
+	Arrival       int64           `json:"arrival"`
 	Facts         map[string]fact `json:"facts"`
 }
 
@@ -97,6 +98,9 @@ func (l lead) CompanyName() string {
 
 // Judged tells whether there is a score to show.
 func (l lead) Judged() bool { return l.Verdict != "" }
+
+// Scored tells whether the score says something; who is disqualified has none.
+func (l lead) Scored() bool { return l.Judged() && l.Verdict != "disqualified" }
 
 // Progress is where the lead stands: the stage of its deal, else the state in the pipeline.
 func (l lead) Progress() string {

@@ -34,7 +34,7 @@ func (l *leads) JSON(_ context.Context, method, path string, in, out any) error 
 	}
 	one := `{"id":"ld_1","email":"ada@stripe.com","first_name":` + string(name) + `,"job_title":` + string(name) +
 		`,"company":` + string(name) + `,"message":` + string(name) + `,"state":"done","verdict":"MQL","score":71,"reasons":[` +
-		string(name) + `],"owner":"lena","owner_name":"Lena","routed_because":["x"],"stage":"new","facts":{"country":{"value":"US","source":` +
+		string(name) + `],"owner":"emea-1","owner_name":"EMEA desk 1","routed_because":["x"],"stage":"new","facts":{"country":{"value":"US","source":` +
 		string(name) + `}},"created_at":"2026-11-22T10:00:00Z"}`
 	switch {
 	case method == http.MethodPost:
@@ -129,6 +129,16 @@ func TestTheFormReachesTheLeadsServiceAndKeepsItsValuesWhenRefused(t *testing.T)
 	if resp.StatusCode != 422 || !strings.Contains(string(body), "is odd.") || !strings.Contains(string(body), `value="ada@stripe.com"`) ||
 		strings.Contains(string(body), "<script>alert") {
 		t.Errorf("got %s %s", resp.Status, body)
+	}
+}
+
+func TestTheLandingPageHoldsTheWholeForm(t *testing.T) {
+	srv, c, _ := serve(t, &leads{})
+	_, body := get(t, c, srv.URL+"/")
+	for _, name := range []string{"email", "first_name", "last_name", "company", "job_title", "country", "seats", "interest", "message"} {
+		if !strings.Contains(body, `name="`+name+`"`) {
+			t.Errorf("there is no field %s", name)
+		}
 	}
 }
 

@@ -31,11 +31,10 @@ function follow (after) {
   function show (lead) {
     let row = document.getElementById(lead.id)
     if (!row) {
-      const created = Date.parse(lead.created_at)
-      if (created < oldest()) return // it is on a later page
+      if (lead.arrival < oldest()) return // it is on a later page
       row = blank.content.firstElementChild.cloneNode(true)
       row.id = lead.id
-      row.dataset.created = created
+      row.dataset.arrival = lead.arrival
       row.querySelector('a').href = `/leads/${encodeURIComponent(lead.id)}`
       rows.prepend(row)
       while (rows.children.length > limit) rows.lastElementChild.remove()
@@ -47,7 +46,7 @@ function follow (after) {
   }
 
   function oldest () {
-    return rows.children.length < limit ? 0 : Number(rows.lastElementChild.dataset.created)
+    return rows.children.length < limit ? 0 : Number(rows.lastElementChild.dataset.arrival)
   }
 }
 
@@ -55,16 +54,16 @@ function fill (row, lead) {
   const [person, company, score, verdict, owner, stage] = row.children
   const name = [lead.first_name, lead.last_name].filter(Boolean).join(' ')
   person.querySelector('a').textContent = name || lead.email
-  person.querySelector('.sub').textContent = lead.job_title
+  person.querySelector('.sub').textContent = [lead.job_title, lead.synthetic && 'made up'].filter(Boolean).join(' · ')
   company.textContent = lead.facts?.company?.value || lead.company || lead.account || ''
   score.replaceChildren()
   verdict.replaceChildren()
-  if (lead.verdict) {
+  if (lead.verdict) verdict.append(element('span', `tag ${lead.verdict}`, lead.verdict))
+  if (lead.verdict && lead.verdict !== 'disqualified') {
     const meter = document.createElement('meter')
     Object.assign(meter, { min: 0, max: 100, value: lead.score })
     meter.setAttribute('aria-hidden', 'true')
     score.append(meter, element('span', '', lead.score))
-    verdict.append(element('span', `tag ${lead.verdict}`, lead.verdict))
   }
   owner.textContent = lead.owner_name ?? ''
   const where = stage.querySelector('.stage')
