@@ -28,15 +28,15 @@ type view struct {
 	live  bool
 	began time.Time
 
-	seen  int64 // number of the last event that was shown
+	seen int64 // number of the last event that was shown
 
 	mu      sync.Mutex
-	crashed map[string]int // guarded by mu: by replica, before it was ready
+	crashed map[string]int  // guarded by mu: by replica, before it was ready
 	ready   map[string]bool // guarded by mu
-	recent  []string // guarded by mu: events worth a line
-	footer  []string // guarded by mu: how the application is reached
-	drawn   int      // guarded by mu: lines of the table on the screen
-	last    string   // guarded by mu: what was drawn
+	recent  []string        // guarded by mu: events worth a line
+	footer  []string        // guarded by mu: how the application is reached
+	drawn   int             // guarded by mu: lines of the table on the screen
+	last    string          // guarded by mu: what was drawn
 }
 
 // newView is a view of the application that c reaches, whose start began at a time.
