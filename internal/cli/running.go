@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -258,6 +257,3 @@ func (a *app) describe(s *api.Service) {
 		}
 	}
 }
-
-// ended tells whether an error says no more than that the user has had enough.
-func ended(err error) bool { return errors.Is(err, context.Canceled) }

@@ -148,8 +148,8 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags, beg
 		if err == nil {
 			err = view.follow(ctx)
 		}
-		if ended(err) {
-			err = nil
+		if ctx.Err() != nil {
+			err = nil // the user has had enough
 		}
 		shown <- err
 	}()
@@ -176,20 +176,37 @@ func (a *app) upDetached(ctx context.Context, f *upFlags, services []string) err
 	exited := make(chan struct{})
 	go func() { defer close(exited); _ = child.Wait() }() // ends with the child, or with this command
 	c, err := awaitControl(ctx, state, child.Process.Pid, exited)
+	if ctx.Err() != nil {
+		return endChild(child, exited)
+	}
 	if err != nil {
 		return a.sayStart(said, err)
 	}
 	defer c.Close()
-	if err := a.newView(c, began).untilReady(ctx); err != nil {
-		if stopErr := c.Stop(context.WithoutCancel(ctx)); stopErr == nil {
-			select {
-			case <-exited:
-			case <-ctx.Done():
-			}
-		}
-		return err
+	err = a.newView(c, began).untilReady(ctx)
+	if ctx.Err() != nil {
+		return endChild(child, exited)
 	}
-	return nil
+	if err != nil {
+		if stopErr := c.Stop(ctx); stopErr == nil {
+			<-exited // how it ended does not matter: it was told to
+		}
+	}
+	return err
+}
+
+// endChild ends the background process of an up that was interrupted, and waits for it.
+func endChild(child *exec.Cmd, exited <-chan struct{}) error {
+	interrupted := fault.New(fault.CodeCannotStart, "the start was interrupted, and what had begun was ended").
+		Fix("run atoll up -d again and let it come to its end")
+	if err := child.Process.Signal(os.Interrupt); err != nil {
+		err = child.Process.Kill() // where there is no such signal; the guard ends the rest
+		if err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return interrupted.Because(err)
+		}
+	}
+	<-exited
+	return interrupted
 }
 
 // spawn starts the background process. What it says before it can be asked goes to a file, whose name is returned.

@@ -43,7 +43,13 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	t.Cleanup(func() {
+		if t.Failed() && os.Getenv("ATOLL_KEEP") != "" {
+			t.Logf("what is left of the scripts is in %s", root)
+			return
+		}
+		_ = os.RemoveAll(root) // the system cleans it up some day
+	})
 	goEnv := goEnvironment(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", WorkdirRoot: root, RequireUniqueNames: true, Cmds: commands(),
