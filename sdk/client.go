@@ -85,10 +85,14 @@ func transport() *http.Transport {
 
 // Do sends req, whose URL is resolved against the callee's address ("/path" is enough), and carries the trace
 // and the deadline of its context on. The deadline also bounds the reading of the body. The caller closes the
-// body. Responses of every status are returned as they are.
+// body. Responses of every status are returned as they are. A URL that names a host is refused, so that a path made of
+// somebody's input leads nowhere else.
 func (c *Callee) Do(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	req = req.Clone(ctx)
+	if u := req.URL; u.Scheme != "" || u.Host != "" || u.Opaque != "" || u.User != nil {
+		return nil, fmt.Errorf("call %s: the address %q is no path", c.name, u.Redacted())
+	}
 	req.URL = c.base.ResolveReference(req.URL)
 	req.Host = ""
 	if trace := Traceparent(ctx); trace != "" {

@@ -62,6 +62,17 @@ func TestACallCarriesTraceAndDeadlineOn(t *testing.T) {
 	}
 }
 
+func TestACallLeadsToNoOtherHost(t *testing.T) {
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger was called") }))
+	t.Cleanup(stranger.Close)
+	c := client(t, http.NotFoundHandler())
+	for _, path := range []string{stranger.URL + "/meta", strings.TrimPrefix(stranger.URL, "http:") + "/meta", "//user@" + stranger.Listener.Addr().String()} {
+		if err := c.JSON(t.Context(), http.MethodGet, path, nil, nil); err == nil || !strings.Contains(err.Error(), "is no path") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+}
+
 func TestAProblemOfTheCalleeIsATypedError(t *testing.T) {
 	c := client(t, sdk.Handler(func(http.ResponseWriter, *http.Request) error {
 		p := sdk.Error(http.StatusConflict, "sold-out", "Item %d is sold out.", 7)

@@ -1,12 +1,14 @@
 package sdk
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"time"
 
@@ -99,7 +101,19 @@ func (b *beginning) Write(p []byte) (int, error) {
 	return b.ResponseWriter.Write(p)
 }
 
-// Unwrap lets http.ResponseController reach Flush and the deadlines.
+// Flush is for handlers that look for an http.Flusher. A failure shows at the next write.
+func (b *beginning) Flush() {
+	b.yes = true
+	_ = http.NewResponseController(b.ResponseWriter).Flush()
+}
+
+// Hijack is for libraries that look for an http.Hijacker, such as those of WebSocket.
+func (b *beginning) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	b.yes = true
+	return http.NewResponseController(b.ResponseWriter).Hijack()
+}
+
+// Unwrap lets http.ResponseController reach the deadlines.
 func (b *beginning) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 func internalProblem() *Problem {

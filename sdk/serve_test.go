@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -274,4 +275,38 @@ func logRecord(t *testing.T, log *bytes.Buffer, message string) map[string]any {
 	}
 	t.Fatalf("no record %q", message)
 	return nil
+}
+
+func TestAHandlerCanFlushAndHijack(t *testing.T) {
+	srv := httptest.NewServer(sdk.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.Path == "/flush" {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done() // the client sees the head before the end
+			return nil
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = conn.Write([]byte("HTTP/1.1 204 No Content\r\nX-Raw: yes\r\n\r\n"))
+		return err
+	}))
+	t.Cleanup(srv.Close)
+	for path, status := range map[string]int{"/flush": 200, "/hijack": 204} {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if resp.StatusCode != status {
+			t.Errorf("%s: got %s", path, resp.Status)
+		}
+		cancel()
+		_ = resp.Body.Close()
+	}
 }

@@ -16,7 +16,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	pages, err := web.Handler(leads)
+	pages, err := web.Handler(leads, log)
 	if err != nil {
 		return err
 	}

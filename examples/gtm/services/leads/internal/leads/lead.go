@@ -68,6 +68,14 @@ type Lead struct {
 	Attempts int    `json:"attempts,omitempty"` // of the current step that failed
 	Stuck    bool   `json:"stuck"`              // the step failed for good
 	Trouble  string `json:"trouble,omitempty"`  // why the last try failed, for people
+
+	Later []Later `json:"later,omitempty"` // what the person sent since; only where one lead is asked for
+}
+
+// Later is what a person sent who was a lead already.
+type Later struct {
+	Submission
+	CreatedAt time.Time `json:"created_at"`
 }
 
 // Result is what the pipeline found and decided.

@@ -153,6 +153,26 @@ func TestOnePersonIsOneLeadHoweverTheAddressIsSpelled(t *testing.T) {
 	}
 }
 
+func TestWhatAPersonSendsAgainIsKept(t *testing.T) {
+	s := fresh(t)
+	first := accept(t, s, "ada@stripe.com")
+	for _, message := range []string{"please call", "please call", "today"} {
+		sub := submission(t, "ada+x@stripe.com")
+		sub.Message = message
+		if _, err := s.Accept(t.Context(), 0, []leads.Submission{sub}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept(t, s, "ada@stripe.com") // the same again
+	lead, err := s.Get(t.Context(), first.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lead.Later) != 2 || lead.Later[0].Message != "today" || lead.Later[1].Message != "please call" || lead.Message != "" {
+		t.Errorf("kept %+v", lead.Later)
+	}
+}
+
 func TestTheSamePersonSentManyTimesAtOnceIsOneLead(t *testing.T) {
 	s := fresh(t)
 	var wg sync.WaitGroup

@@ -50,7 +50,7 @@ func (s *Store) List(ctx context.Context, f Filter) (found []Lead, more bool, er
 	return found, false, err
 }
 
-// Get finds one lead.
+// Get finds one lead, with the newest of what the person sent later.
 func (s *Store) Get(ctx context.Context, id string) (Lead, error) {
 	found, err := s.query(ctx, selectLead+" WHERE id = ?", id)
 	if err != nil {
@@ -59,7 +59,29 @@ func (s *Store) Get(ctx context.Context, id string) (Lead, error) {
 	if len(found) == 0 {
 		return Lead{}, ErrNotFound
 	}
-	return found[0], nil
+	found[0].Later, err = s.later(ctx, id)
+	return found[0], err
+}
+
+func (s *Store) later(ctx context.Context, id string) (found []Later, err error) {
+	const most = 100
+	rows, err := s.db.Read().QueryContext(ctx, "SELECT submission, created FROM submissions WHERE lead = ? ORDER BY row DESC LIMIT ?", id, most)
+	if err != nil {
+		return nil, wrap("query submissions", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var l Later
+		var text []byte
+		var created int64
+		err := rows.Scan(&text, &created)
+		if err := errors.Join(err, json.Unmarshal(text, &l.Submission)); err != nil {
+			return nil, wrap("read submission", err)
+		}
+		l.CreatedAt = time.UnixMilli(created).UTC()
+		found = append(found, l)
+	}
+	return found, wrap("query submissions", rows.Err())
 }
 
 // ChangedAfter are leads whose last change has a larger number, in the order of these, at most limit.

@@ -65,7 +65,14 @@ func migrations() []string {
 		rejected   INTEGER NOT NULL DEFAULT 0
 	);
 	CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-	INSERT INTO counters VALUES ('changes', 0), ('crm', 0)`}
+	INSERT INTO counters VALUES ('changes', 0), ('crm', 0)`, `
+	CREATE TABLE submissions ( -- what a person who is a lead already sent later
+		row        INTEGER PRIMARY KEY,
+		lead       TEXT NOT NULL REFERENCES leads (id),
+		submission TEXT NOT NULL,
+		created    INTEGER NOT NULL,
+		UNIQUE (lead, submission)
+	)`}
 }
 
 // Open opens the file at path.
@@ -137,10 +144,15 @@ func (s *Store) Accept(ctx context.Context, importID int64, submissions []Submis
 
 func accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Accepted, error) {
 	var a Accepted
-	err := tx.QueryRowContext(ctx, "SELECT id FROM leads WHERE key = ?", Key(sub.Email)).Scan(&a.ID)
+	text, err := json.Marshal(sub)
+	if err != nil {
+		return a, wrap("encode lead", err)
+	}
+	var first string
+	err = tx.QueryRowContext(ctx, "SELECT id, submission FROM leads WHERE key = ?", Key(sub.Email)).Scan(&a.ID, &first)
 	if err == nil {
 		a.Duplicate = true
-		return a, nil
+		return a, again(ctx, tx, a.ID, first, string(text))
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return a, wrap("find lead", err)
@@ -148,10 +160,6 @@ func accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Ac
 	number, err := nextNumber(ctx, tx)
 	if err != nil {
 		return a, err
-	}
-	text, err := json.Marshal(sub)
-	if err != nil {
-		return a, wrap("encode lead", err)
 	}
 	a.ID = "ld_" + strings.ToLower(rand.Text()[:20])
 	now := time.Now().UnixMilli()
@@ -161,6 +169,27 @@ func accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Ac
 		strings.ToLower(sub.FirstName+" "+sub.LastName+" "+sub.Email+" "+sub.Company),
 		StatePending, sql.NullInt64{Int64: importID, Valid: importID != 0}, now, now, number, now)
 	return a, wrap("store lead", err)
+}
+
+// again keeps what a person who is a lead already sends, unless it is what was sent before.
+func again(ctx context.Context, tx *sql.Tx, id, first, text string) error {
+	if text == first {
+		return nil
+	}
+	now := time.Now().UnixMilli()
+	kept, err := tx.ExecContext(ctx, "INSERT INTO submissions (lead, submission, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", id, text, now)
+	if err != nil {
+		return wrap("store submission", err)
+	}
+	if n, err := kept.RowsAffected(); err != nil || n == 0 {
+		return wrap("store submission", err)
+	}
+	number, err := nextNumber(ctx, tx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE leads SET changed = ?, number = ? WHERE id = ?", now, number, id)
+	return wrap("store submission", err)
 }
 
 func nextNumber(ctx context.Context, tx *sql.Tx) (n int64, err error) {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -66,6 +67,15 @@ type lead struct {
 	CreatedAt     time.Time       `json:"created_at"`
 	Arrival       int64           `json:"arrival"`
 	Facts         map[string]fact `json:"facts"`
+	Later         []later         `json:"later"`
+}
+
+// later is what the person sent since.
+type later struct {
+	Interest  string    `json:"interest"`
+	Message   string    `json:"message"`
+	Source    string    `json:"source"`
+	CreatedAt time.Time `json:"created_at"`
 }
 
 type fact struct {
@@ -119,11 +129,12 @@ func (l lead) Progress() string {
 
 type pages struct {
 	leads     Leads
+	log       *slog.Logger
 	templates *template.Template
 }
 
 // Handler answers over HTTP; openapi.yaml is its contract.
-func Handler(leads Leads) (http.Handler, error) {
+func Handler(leads Leads, log *slog.Logger) (http.Handler, error) {
 	templates, err := template.ParseFS(files, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse templates: %w", err)
@@ -132,7 +143,7 @@ func Handler(leads Leads) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find static files: %w", err)
 	}
-	p := &pages{leads: leads, templates: templates}
+	p := &pages{leads: leads, log: log, templates: templates}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", p.page(p.landing))
 	mux.Handle("POST /{$}", p.page(p.submit))
@@ -176,6 +187,7 @@ func (p *pages) page(h func(http.ResponseWriter, *http.Request) error) http.Hand
 		}
 		if !ok || problem.Status >= 500 {
 			// The log gets the error, the person a page that helps.
+			p.log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "error", err)
 			problem = sdk.Error(http.StatusServiceUnavailable, "", "Something behind this page does not answer. Nothing was lost; please try again in a moment.")
 		}
 		return p.render(w, problem.Status, "error.html", problem)
@@ -231,7 +243,9 @@ func (p *pages) submit(w http.ResponseWriter, r *http.Request) error {
 		return p.render(w, problem.Status, "landing.html", form{Values: r.PostForm, Trouble: problem.Detail})
 	}
 	if err != nil {
-		return err
+		p.log.ErrorContext(r.Context(), "leads did not take the form", "error", err)
+		return p.render(w, http.StatusServiceUnavailable, "landing.html",
+			form{Values: r.PostForm, Trouble: "This could not be sent right now. What you wrote is still here: please send it again in a moment."})
 	}
 	http.Redirect(w, r, "/thanks", http.StatusSeeOther)
 	return nil

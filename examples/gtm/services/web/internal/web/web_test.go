@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -52,7 +53,7 @@ func (l *leads) JSON(_ context.Context, method, path string, in, out any) error 
 
 func serve(t *testing.T, l *leads) (*httptest.Server, *http.Client, *contracttest.Contract) {
 	t.Helper()
-	h, err := web.Handler(l)
+	h, err := web.Handler(l, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +130,15 @@ func TestTheFormReachesTheLeadsServiceAndKeepsItsValuesWhenRefused(t *testing.T)
 	if resp.StatusCode != 422 || !strings.Contains(string(body), "is odd.") || !strings.Contains(string(body), `value="ada@stripe.com"`) ||
 		strings.Contains(string(body), "<script>alert") {
 		t.Errorf("got %s %s", resp.Status, body)
+	}
+	l.fail = errors.New("dial tcp 127.0.0.1:4711: connection refused")
+	resp, err = c.PostForm(srv.URL+"/", form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ = io.ReadAll(resp.Body)
+	if resp.StatusCode != 503 || !strings.Contains(string(body), `value="ada@stripe.com"`) || strings.Contains(string(body), "4711") {
+		t.Errorf("while the service is away: got %s %s", resp.Status, body)
 	}
 }
 
