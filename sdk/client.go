@@ -59,7 +59,7 @@ func Client(name string, opts *ClientOptions) (*Callee, error) {
 	if address == "" {
 		return nil, fault.New(CodeUndeclaredCall,
 			"This service may not call %s: add `calls: [%s]` to its service.yaml.", name, name).
-			Fix("Add %s to the list `calls` in service.yaml; Atoll then sets %s.", name, variable)
+			Fix("add %s to the list `calls` in service.yaml; Atoll then sets %s", name, variable)
 	}
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" {

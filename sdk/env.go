@@ -19,7 +19,7 @@ func SQLitePath(databaseURL string) (string, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || u.Scheme != "sqlite" || u.Host != "" || !filepath.IsAbs(u.Path) || u.Path == "/" {
 		return "", fault.New(CodeDatabaseURL, "DATABASE_URL is not the address of a SQLite file.").
-			Fix("Add `database: sqlite` to service.yaml, or set DATABASE_URL=sqlite:///absolute/path.db by hand.").
+			Fix("add `database: sqlite` to service.yaml, or set DATABASE_URL=sqlite:///absolute/path.db by hand").
 			Because(err)
 	}
 	return u.Path, nil

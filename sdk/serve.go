@@ -117,7 +117,7 @@ func (o *Options) listen(ctx context.Context) (net.Listener, error) {
 	port := o.Getenv("PORT")
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return nil, fault.New(CodeNoPort, "The environment variable PORT is %q, which is no port.", port).
-			Fix("Start the service with atoll up, or by hand with PORT=8081 in front.").Because(err)
+			Fix("start the service with atoll up, or by hand with PORT=8081 in front").Because(err)
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {

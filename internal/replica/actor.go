@@ -413,5 +413,5 @@ func asFault(err error, code fault.Code, text string) *fault.Error {
 		return f
 	}
 	return fault.New(code, "%s", text).Because(err).
-		Fix("Atoll's own log holds the operating system's reason.")
+		Fix("Atoll's own log holds the operating system's reason")
 }

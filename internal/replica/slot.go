@@ -142,16 +142,16 @@ func (s *step) exitFault(c *slot, exit Exit) *fault.Error {
 	switch {
 	case exit.PortTaken && !c.served && c.svc.Port != 0:
 		return fault.New(fault.CodeReplicaPortTaken, "%s ended because its port %d is taken by another program", c.id, c.svc.Port).
-			Fix("End the program that listens on port %d (`ss -ltnp` names it), or change port: in the manifest of %s.", c.svc.Port, c.svc.Name)
+			Fix("end the program that listens on port %d (`ss -ltnp` names it), or change port: in the manifest of %s", c.svc.Port, c.svc.Name)
 	case exit.OutOfMemory:
 		return fault.New(fault.CodeReplicaOutOfMemory, "%s was %s (%d bytes)", c.id, exit, c.svc.Limits.Memory).
-			Fix("Raise limits: {memory: …} in the manifest of %s, or find out what needs the memory.", c.svc.Name)
+			Fix("raise limits: {memory: …} in the manifest of %s, or find out what needs the memory", c.svc.Name)
 	case c.served:
 		return fault.New(fault.CodeReplicaCrashed, "%s ended by itself: %s", c.id, exit).
-			Fix("Read its last lines: atoll logs %s.", c.svc.Name)
+			Fix("read its last lines: atoll logs %s", c.svc.Name)
 	default:
 		return fault.New(fault.CodeReplicaCrashed, "%s ended before it was ready: %s", c.id, exit).
-			Fix("Read its last lines: atoll logs %s.", c.svc.Name)
+			Fix("read its last lines: atoll logs %s", c.svc.Name)
 	}
 }
 
@@ -245,7 +245,7 @@ func (s *step) tooLate(c *slot) {
 	if c.reason != "" {
 		f = fault.New(fault.CodeReplicaNotReady, "%s was not ready within %s: %s", c.id, c.svc.StartLimit, c.reason)
 	}
-	s.crash(c, crash{fault: f.Fix("Check ready: and PORT in %s, or raise start_limit in its manifest.", c.svc.Name)})
+	s.crash(c, crash{fault: f.Fix("check ready: and PORT in %s, or raise start_limit in its manifest", c.svc.Name)})
 	if c.process == processRunning {
 		s.kill(c)
 	}

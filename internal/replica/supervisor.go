@@ -127,7 +127,7 @@ func (s *Supervisor) Scale(ctx context.Context, service string, n int) error {
 	return s.request(ctx, service, func(a *actor) error {
 		if port := a.port(); port != 0 && n > 1 {
 			return fault.New(fault.CodeReplicaFixedPort, "%s cannot have %d replicas: each would need port %d", service, n, port).
-				Fix("Let the program listen on PORT and remove port: from the manifest of %s.", service)
+				Fix("let the program listen on PORT and remove port: from the manifest of %s", service)
 		}
 		a.req.scale = &n
 		return nil
@@ -153,7 +153,7 @@ func (s *Supervisor) request(ctx context.Context, service string, add func(*acto
 	if a == nil || s.stopping || a.req.stop || a.stopAsked && a.req.service == nil {
 		s.mu.Unlock()
 		return fault.New(fault.CodeReplicaUnknown, "no service named %q is running", service).
-			Fix("atoll ps lists those that are.")
+			Fix("atoll ps lists those that are")
 	}
 	if err := add(a); err != nil {
 		s.mu.Unlock()

@@ -301,7 +301,7 @@ func (w *watch) watchFolder(dir string) {
 	case !w.polling:
 		w.polling = true
 		f := fault.Warn(fault.CodeSourceWatchLimit, "not every folder can be watched; Atoll looks at the files every %s instead", w.o.Poll).
-			Fix("Raise the limit: sudo sysctl fs.inotify.max_user_watches=524288.")
+			Fix("raise the limit: sudo sysctl fs.inotify.max_user_watches=524288")
 		w.o.Logger.Warn(f.Text, "code", string(f.Code), "remedy", f.Remedy, "error", err)
 	}
 }

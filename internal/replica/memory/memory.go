@@ -63,7 +63,7 @@ func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process,
 	program, _ := d.find(name)
 	if program == nil {
 		return nil, fault.New(fault.CodeReplicaProgramMissing, "the program %q of %s is not there", name, spec.Service).
-			Fix("Give the driver a program of that name.")
+			Fix("give the driver a program of that name")
 	}
 	c := d.newCopy(spec, args)
 	go c.run(program) //nolint:contextcheck // a copy outlives the context of its start
@@ -76,11 +76,11 @@ func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
 	_, build := d.find(name)
 	if build == nil {
 		return fault.New(fault.CodeReplicaProgramMissing, "the program %q that builds %s is not there", name, spec.Service).
-			Fix("Give the driver a build of that name.")
+			Fix("give the driver a build of that name")
 	}
 	if err := build(ctx, spec); err != nil {
 		return fault.New(fault.CodeReplicaBuildFailed, "the build of %s failed", spec.Service).Because(err).
-			Fix("Read the compiler's lines.")
+			Fix("read the compiler's lines")
 	}
 	return nil
 }

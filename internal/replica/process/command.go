@@ -16,16 +16,16 @@ import (
 func command(service, key, dir, line string, env []string) (*exec.Cmd, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, fault.New(fault.CodeReplicaFolderMissing, "the folder of %s is not there: %s", service, dir).Because(err).
-			Fix("Correct the entry of %s under services: in atoll.yaml, or create the folder.", service)
+			Fix("correct the entry of %s under services: in atoll.yaml, or create the folder", service)
 	}
 	words, simple, err := shellWords(line)
 	if err != nil {
 		return nil, fault.New(fault.CodeReplicaCommand, "%s: of %s cannot be read: %s", key, service, err).
-			Fix("Close every quote in %q.", line)
+			Fix("close every quote in %q", line)
 	}
 	if len(words) == 0 {
 		return nil, fault.New(fault.CodeReplicaCommand, "%s: of %s is empty", key, service).
-			Fix("Say in the manifest of %s what to %s.", service, key)
+			Fix("say in the manifest of %s what to %s", service, key)
 	}
 	if !simple {
 		words = shell(line)
@@ -53,13 +53,13 @@ func missingProgram(service, key, dir, program string, cause error) error {
 	switch {
 	case errors.Is(cause, fs.ErrPermission):
 		f = fault.New(fault.CodeReplicaProgramMissing, "the program %q of %s: of %s is not executable", program, key, service).Because(cause)
-		return f.Fix("Make it executable: chmod +x %s.", filepath.Join(dir, program))
+		return f.Fix("make it executable: chmod +x %s", filepath.Join(dir, program))
 	case strings.ContainsRune(program, '/') && key == "run":
-		return f.Fix("It is looked for at %s. Set build: to the command that makes it, or correct run:.", resolve(dir, program))
+		return f.Fix("it is looked for at %s; set build: to the command that makes it, or correct run:", resolve(dir, program))
 	case strings.ContainsRune(program, '/'):
-		return f.Fix("It is looked for at %s. Correct build:.", resolve(dir, program))
+		return f.Fix("it is looked for at %s; correct build:", resolve(dir, program))
 	default:
-		return f.Fix("Install %s, or write the path of a program in the service's folder, such as ./%s.", program, program)
+		return f.Fix("install %s, or write the path of a program in the service's folder, such as ./%s", program, program)
 	}
 }
 

@@ -125,7 +125,7 @@ func (d *Driver) confine(spec replica.Spec) *cgroup {
 	if err != nil {
 		d.limits.Do(func() {
 			f := fault.Warn(fault.CodeReplicaLimitsOff, "limits of memory and CPU are not enforced").
-				Fix("On Linux, run Atoll where it may make cgroups: as root, or as a systemd unit with Delegate=yes.")
+				Fix("on Linux, run Atoll where it may make cgroups: as root, or as a systemd unit with Delegate=yes")
 			d.o.Logger.Warn(f.Text, "code", string(f.Code), "remedy", f.Remedy, "error", err)
 		})
 		return nil
@@ -135,7 +135,7 @@ func (d *Driver) confine(spec replica.Spec) *cgroup {
 
 func startFault(who, path string, err error) error {
 	return fault.New(fault.CodeReplicaStart, "%s cannot be started: the operating system refuses to run %s", who, path).
-		Because(err).Fix("Check that the file is executable and made for this machine (`file %s`).", path)
+		Because(err).Fix("check that the file is executable and made for this machine (`file %s`)", path)
 }
 
 // Build runs a build command.
@@ -159,7 +159,7 @@ func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
 		return nil
 	default:
 		return fault.New(fault.CodeReplicaBuildFailed, "the build of %s failed: %s", spec.Service, exit).
-			Fix("Correct what the build says; it is built again when a file changes.")
+			Fix("correct what the build says; it is built again when a file changes")
 	}
 }
 
