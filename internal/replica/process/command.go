@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -28,6 +30,11 @@ func command(service, key, dir, line string, env []string) (*exec.Cmd, error) {
 			Fix("say in the manifest of %s what to %s", service, key)
 	}
 	if !simple {
+		if first := firstProgram(line); first != "" {
+			if _, err := findProgram(first, dir, env); err != nil {
+				return nil, missingProgram(service, key, dir, first, err)
+			}
+		}
 		words = shell(line)
 	}
 	path, err := findProgram(words[0], dir, env)
@@ -39,6 +46,21 @@ func command(service, key, dir, line string, env []string) (*exec.Cmd, error) {
 		cmd.Env = []string{} // nil would mean Atoll's own
 	}
 	return cmd, nil
+}
+
+var programForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$|^\.{1,2}/[A-Za-z0-9_./-]+$`)
+
+// firstProgram is the program that a shell would look for first, or "" where only the shell can tell.
+func firstProgram(line string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	builtins := []string{
+		"alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fg", "for", "if", "local",
+		"readonly", "read", "return", "set", "shift", "source", "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while",
+	}
+	if runtime.GOOS == "windows" || !programForm.MatchString(first) || slices.Contains(builtins, first) {
+		return ""
+	}
+	return first
 }
 
 func shell(line string) []string {

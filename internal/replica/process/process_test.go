@@ -246,6 +246,8 @@ func TestWhatCannotStartIsAPermanentFaultWithARemedy(t *testing.T) {
 	}{
 		{"no file", dir, "bin/orders", fault.CodeReplicaProgramMissing},
 		{"not in PATH", dir, "no-such-program --now", fault.CodeReplicaProgramMissing},
+		{"not in PATH, for a shell", dir, "no-such-program --port $PORT", fault.CodeReplicaProgramMissing},
+		{"no file, for a shell", dir, "./no-such --port $PORT | cat", fault.CodeReplicaProgramMissing},
 		{"not executable", dir, "./plain", fault.CodeReplicaProgramMissing},
 		{"no folder", filepath.Join(dir, "gone"), "true", fault.CodeReplicaFolderMissing},
 		{"open quote", dir, "echo 'x", fault.CodeReplicaCommand},
