@@ -62,13 +62,36 @@ func (a *app) replicaTable(replicas []api.Replica) *table {
 }
 
 func (a *app) downCommand() *cobra.Command {
-	return &cobra.Command{
+	remove := false
+	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "End the running application",
 		Long: "Lets requests in flight finish, ends every replica, and returns when nothing is left. What an application\n" +
-			"that was killed has left is ended too.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context()) },
+			"that was killed has left is ended too. Logs and databases stay, unless --remove is given.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.down(cmd.Context())
+			if !remove || err != nil && fault.CodeOf(err) != fault.CodeNotRunning {
+				return err
+			}
+			return a.remove()
+		},
 	}
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove its logs and databases too")
+	return cmd
+}
+
+// remove removes what an application that has ended has kept.
+func (a *app) remove() error {
+	dir, err := a.folder()
+	if err != nil {
+		return err
+	}
+	state := platform.StateDir(dir, a.copyName)
+	if err := platform.Remove(state); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "%s is removed\n", state)
+	return nil
 }
 
 func (a *app) down(ctx context.Context) error {

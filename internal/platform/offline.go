@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -53,6 +54,31 @@ func AwaitEnd(ctx context.Context, dir string) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// Remove removes what the application whose state folder is dir has kept: logs and databases. It must have ended.
+// The state of isolated copies is their own and stays.
+func Remove(dir string) error {
+	s, err := takeState(dir)
+	if err != nil {
+		return err
+	}
+	if err := postgres.Remove(filepath.Join(dir, "postgres")); err != nil {
+		return errors.Join(err, s.release())
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != "copies" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if filepath.Base(filepath.Dir(dir)) == "copies" {
+		err = errors.Join(err, os.Remove(dir))
+	}
+	if err := errors.Join(err, s.release()); err != nil {
+		return fmt.Errorf("remove state: %w", err)
+	}
+	return nil
 }
 
 // ReadLogs reads the log records in a state folder.

@@ -116,6 +116,19 @@ func (p *Private) becomeLesser() error {
 	return nil
 }
 
+// Remove removes the data of a private server that does not run and was made in dir.
+func Remove(dir string) error {
+	if os.Geteuid() == 0 {
+		if err := os.RemoveAll(reachable(dir)); err != nil {
+			return fmt.Errorf("remove data of PostgreSQL: %w", err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove data of PostgreSQL: %w", err)
+	}
+	return nil
+}
+
 // reachable is dir if every folder above it may be entered by anybody, else a folder of its own below /var/lib.
 func reachable(dir string) string {
 	for at := filepath.Dir(dir); ; at = filepath.Dir(at) {
