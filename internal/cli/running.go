@@ -52,11 +52,28 @@ func (a *app) psCommand() *cobra.Command {
 
 func (a *app) replicaTable(replicas []api.Replica) *table {
 	p := paint(a.color(a.Out))
+	if width := a.Width(a.Out); width > 0 && width < wide {
+		return narrowTable(p, replicas)
+	}
 	t := &table{right: map[int]bool{5: true, 6: true, 7: true, 8: true}}
 	t.add("SERVICE", "REPLICA", "STATE", "PID", "URL", "READY", "RESTARTS", "ERRORS", "MEMORY", "")
 	for _, r := range replicas {
 		t.add(r.Service, r.Replica, p.state(r.State), numberOrDash(r.PID), orDash(r.URL), millisText(r.ReadyMS),
 			strconv.Itoa(r.Restarts), strconv.FormatInt(r.Errors, 10), bytesText(r.MemoryBytes), clean(r.Reason))
+	}
+	return t
+}
+
+// wide is the width from which on a terminal has room for all columns.
+const wide = 110
+
+// narrowTable leaves out what is looked for least.
+func narrowTable(p paint, replicas []api.Replica) *table {
+	t := &table{right: map[int]bool{2: true, 3: true, 4: true, 5: true}}
+	t.add("REPLICA", "STATE", "READY", "RESTARTS", "ERRORS", "MEMORY", "")
+	for _, r := range replicas {
+		t.add(p.hue(r.Service, r.Replica), p.state(r.State), millisText(r.ReadyMS), strconv.Itoa(r.Restarts),
+			strconv.FormatInt(r.Errors, 10), bytesText(r.MemoryBytes), clean(r.Reason))
 	}
 	return t
 }

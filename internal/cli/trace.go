@@ -18,7 +18,7 @@ func (a *app) traceCommand() *cobra.Command {
 		Use:   "trace [ID]",
 		Short: "List the newest traces, or show one as a tree",
 		Long: "Shows the way of a request through the services: one line for each hop, from the gateway on. Only the newest\n" +
-			"spans are kept in memory. With --format json a list has one trace a line, a trace one span a line.",
+			"spans are kept in memory. The first eight digits of an ID are enough. With --format json a list has one trace a line, a trace one span a line.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(cmd.Context())
@@ -44,8 +44,15 @@ func (a *app) traceCommand() *cobra.Command {
 	return a.withFormat(cmd)
 }
 
+// shortID is how much of a trace id is shown where there is little room; the beginning is enough to ask for it.
+const shortID = 8
+
 func (a *app) listTraces(traces []telemetry.Summary) error {
 	p := paint(a.color(a.Out))
+	id, path := 32, 48
+	if width := a.Width(a.Out); width > 0 && width < wide {
+		id, path = shortID, 22
+	}
 	t := table{right: map[int]bool{5: true, 6: true}}
 	t.add("TRACE", "TIME", "REQUEST", "SERVICE", "STATUS", "DURATION", "SPANS")
 	for _, s := range traces {
@@ -55,7 +62,7 @@ func (a *app) listTraces(traces []telemetry.Summary) error {
 			}
 			continue
 		}
-		t.add(s.TraceID, s.Start.Local().Format("15:04:05.000"), clip(clean(s.Method+" "+s.Path), 48), orDash(s.Service),
+		t.add(s.TraceID[:min(id, len(s.TraceID))], s.Start.Local().Format("15:04:05.000"), clip(clean(s.Method+" "+s.Path), path), orDash(s.Service),
 			statusText(p, s.Status, s.Errors > 0), durationText(s.Duration), fmt.Sprint(s.Spans))
 	}
 	if a.json() {

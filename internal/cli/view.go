@@ -64,6 +64,11 @@ func (v *view) untilReady(ctx context.Context) error {
 		if f := v.cannotStart(e); f != nil {
 			return f
 		}
+		if e.Kind == api.EventReload { // there may be others now
+			if services, err = v.c.Services(ctx); err != nil {
+				return err
+			}
+		}
 		replicas, err := v.c.Replicas(ctx)
 		if err != nil {
 			return err
@@ -123,7 +128,8 @@ func (v *view) cannotStart(e *api.Event) *fault.Error {
 			v.crashed[e.Replica]++
 		}
 	}
-	if !e.Final && !e.Loop && v.crashed[e.Replica] < triesToStart || e.To != "crashed" || v.ready[e.Replica] {
+	slow := e.Fault != nil && e.Fault.Code == fault.CodeReplicaNotReady // it had its time
+	if !e.Final && !e.Loop && !slow && v.crashed[e.Replica] < triesToStart || e.To != "crashed" || v.ready[e.Replica] {
 		return nil
 	}
 	text, remedy := e.Text, fmt.Sprintf("mend that and run atoll up again; all of its output: atoll logs %s", e.Service)
@@ -162,6 +168,9 @@ func (v *view) follow(ctx context.Context) error {
 // event takes note of an event: a line of its own where there is no live table.
 func (v *view) event(e *api.Event) {
 	v.seen = e.Seq
+	if e.From == e.To && e.To == "pending" {
+		return // it has just been thought of
+	}
 	line, grave := v.line(e)
 	if !v.live {
 		fmt.Fprintln(v.Out, line)
@@ -193,7 +202,7 @@ func (v *view) line(e *api.Event) (line string, grave bool) {
 	if e.To == "ready" && e.ReadyMS > 0 {
 		line += " after " + millisText(e.ReadyMS)
 	}
-	if e.Text != "" && e.To != "ready" {
+	if e.Text != "" && e.To != "ready" && e.To != "backing-off" { // that repeats why it crashed
 		line += ": " + clean(e.Text)
 	}
 	grave = e.To == "crashed" || e.To == "unready"

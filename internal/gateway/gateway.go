@@ -73,6 +73,17 @@ func New(up *relay.Upstreams, opts *Options) *Gateway {
 // Whether TLS is spoken, and the timeouts and sizes of connections, are those that stand when Serve begins; the
 // certificate may change.
 func (g *Gateway) Apply(ctx context.Context, app *manifest.App, secrets func(name string) (string, bool)) error {
+	commit, err := g.Prepare(ctx, app, secrets)
+	if err != nil {
+		return err
+	}
+	commit()
+	return nil
+}
+
+// Prepare does all of Apply that can fail, and changes nothing; commit, which cannot fail, swaps the snapshot. Between
+// the two no other Prepare or Apply may come.
+func (g *Gateway) Prepare(ctx context.Context, app *manifest.App, secrets func(name string) (string, bool)) (commit func(), err error) {
 	g.applying.Lock()
 	defer g.applying.Unlock()
 	if secrets == nil {
@@ -81,10 +92,9 @@ func (g *Gateway) Apply(ctx context.Context, app *manifest.App, secrets func(nam
 	c := &compiler{g: g, app: app, secrets: secrets, old: g.snap.Load().keysets}
 	next, faults := c.compile(ctx)
 	if err := faults.Sorted().Err(); err != nil {
-		return err
+		return nil, err
 	}
-	g.snap.Store(next)
-	return nil
+	return func() { g.snap.Store(next) }, nil
 }
 
 // Serve serves a listener until ctx ends, then lets requests in flight end, bounded by Options.Drain, and returns

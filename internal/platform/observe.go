@@ -82,6 +82,12 @@ func (p *Platform) endpoints(service string, list []replica.Endpoint) {
 	for i, e := range list {
 		out[i] = relay.Endpoint{ID: e.ID, Service: e.Service, Version: e.Version, Dial: e.Dial}
 	}
+	p.serving.Lock()
+	defer p.serving.Unlock()
+	p.endpointsOf[service] = out
+	if len(out) == 0 {
+		delete(p.endpointsOf, service)
+	}
 	p.upstreams.Set(service, out)
 }
 

@@ -64,7 +64,11 @@ type Platform struct {
 	errors     *errorCounts
 	controls   controls
 
+	restless  restless   // of the goroutine that watches
 	reloading sync.Mutex // held while a manifest is put into force
+
+	serving     sync.Mutex                  // orders what the relay is told
+	endpointsOf map[string][]relay.Endpoint // guarded by serving: the ready replicas, by service
 
 	mu       sync.Mutex
 	app      *manifest.App  // guarded by mu: in force
@@ -88,7 +92,7 @@ type part struct {
 func Start(ctx context.Context, o Options) (*Platform, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	p := &Platform{
-		o: o, log: o.Logger, started: time.Now(), stop: make(chan struct{}), scaled: map[string]int{},
+		o: o, log: o.Logger, started: time.Now(), stop: make(chan struct{}), scaled: map[string]int{}, endpointsOf: map[string][]relay.Endpoint{},
 		events: newEvents(), ring: telemetry.NewRing(keptSpans), errors: newErrorCounts(),
 	}
 	app, findings, err := p.load()
@@ -233,19 +237,22 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	}
 	dropCalls, err := p.calls.apply(ctx, app)
 	if err != nil {
-		return err
+		return errors.Join(err, p.undeclareCalls(ctx))
 	}
 	services, err := p.services(app, urls)
 	if err != nil {
-		return err
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
+	commitGateway, err := p.gateway.Prepare(ctx, app, app.Secret)
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
 	}
 	if err := p.edge.prepare(ctx, &app.Gateway); err != nil {
-		return err
+		return errors.Join(err, p.undeclareCalls(ctx))
 	}
-	p.upstreams.Declare(protocols(app))
-	if err := p.gateway.Apply(ctx, app, app.Secret); err != nil {
-		return err
-	}
+	// From here on nothing fails. What is gone stays known until nothing leads to it any more.
+	p.declare(p.current(), app)
+	commitGateway()
 	p.edge.commit(ctx)
 	p.mesh.Apply(app)
 	p.mu.Lock()
@@ -254,7 +261,34 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.mu.Unlock()
 	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
+	p.declare(app)
 	return nil
+}
+
+// undeclareCalls closes the listeners that were opened for an App that is not put into force.
+func (p *Platform) undeclareCalls(ctx context.Context) error {
+	before := p.current()
+	if before == nil {
+		return nil // the start has failed, and ends them all
+	}
+	drop, err := p.calls.apply(ctx, before)
+	if err != nil {
+		return err
+	}
+	drop()
+	return nil
+}
+
+// declare tells the relay which services there are, and again which replicas stand ready: of a service that it sees as
+// a new one, because its protocol is another or it was gone for a while, it knows none. Of several Apps the last says
+// what a service speaks.
+func (p *Platform) declare(apps ...*manifest.App) {
+	p.serving.Lock()
+	defer p.serving.Unlock()
+	p.upstreams.Declare(protocols(apps...))
+	for service, endpoints := range p.endpointsOf {
+		p.upstreams.Set(service, endpoints)
+	}
 }
 
 // forgetScale forgets the numbers that scale asked for where the manifest's own number is another now, as the
@@ -268,10 +302,15 @@ func (p *Platform) forgetScale(app *manifest.App) {
 	}
 }
 
-func protocols(app *manifest.App) map[string]manifest.Protocol {
+func protocols(apps ...*manifest.App) map[string]manifest.Protocol {
 	out := map[string]manifest.Protocol{}
-	for _, s := range app.Services {
-		out[s.Name] = s.Protocol
+	for _, app := range apps {
+		if app == nil {
+			continue
+		}
+		for _, s := range app.Services {
+			out[s.Name] = s.Protocol
+		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
@@ -15,7 +16,7 @@ func (p *Platform) Reload(ctx context.Context) fault.List {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	app, findings, err := p.load()
-	if err == nil {
+	if err == nil && !reflect.DeepEqual(app, p.current()) {
 		err = p.putInForce(context.WithoutCancel(ctx), app)
 	}
 	findings = withError(findings, err)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,11 +55,15 @@ func (r *Ring) Add(s Span) {
 	r.next = (r.next + 1) % r.size
 }
 
-// Trace returns the spans of a trace, by their start.
+// minPrefix is how much of an id must be given at least.
+const minPrefix = 8
+
+// Trace returns the spans of a trace, by their start. Of an id whose beginning is given, the newest trace is meant.
 func (r *Ring) Trace(id string) []Span {
 	var out []Span
 	for _, s := range r.newestFirst() {
-		if s.TraceID == id {
+		if len(id) >= minPrefix && strings.HasPrefix(s.TraceID, id) {
+			id = s.TraceID
 			out = append(out, s)
 		}
 	}

@@ -77,21 +77,21 @@ func TestRingKeepsTheNewestSpansAndTheirTraces(t *testing.T) {
 	start := time.Unix(0, 0)
 	for i := range 6 {
 		ring.Add(telemetry.Span{
-			TraceID: fmt.Sprintf("t%d", i/2), SpanID: fmt.Sprint(i), Start: start.Add(time.Duration(i) * time.Second),
+			TraceID: fmt.Sprintf("t%d%032d", i/2, 0), SpanID: fmt.Sprint(i), Start: start.Add(time.Duration(i) * time.Second),
 			Method: "GET", Path: fmt.Sprintf("/%d", i), Status: 200 + 300*(i%2),
 		})
 	}
 	traces := ring.Traces(10)
-	if len(traces) != 2 || traces[0].TraceID != "t2" || traces[1].TraceID != "t1" {
+	if len(traces) != 2 || traces[0].TraceID[:2] != "t2" || traces[1].TraceID[:2] != "t1" {
 		t.Fatalf("got %+v", traces)
 	}
 	if traces[0].Path != "/4" || traces[0].Spans != 2 || traces[0].Errors != 1 {
 		t.Errorf("the first span does not stand for its trace: %+v", traces[0])
 	}
-	if got := ring.Trace("t2"); len(got) != 2 || got[0].SpanID != "4" {
+	if got := ring.Trace("t2000000"); len(got) != 2 || got[0].SpanID != "4" {
 		t.Errorf("got %+v", got)
 	}
-	if len(ring.Trace("t0")) != 0 || len(ring.Traces(1)) != 1 {
+	if len(ring.Trace("t0000000")) != 0 || len(ring.Trace("t2")) != 0 || len(ring.Traces(1)) != 1 {
 		t.Error("the oldest spans are still there, or a limit is passed")
 	}
 }
