@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"net"
 	"net/netip"
 	"net/url"
@@ -95,7 +96,7 @@ func (c *checker) calls(s *Service, n *yaml.Node) {
 		switch {
 		case call.Service == "":
 		case c.app.Service(call.Service) == nil:
-			c.add(c.noService(at, "call", call.Service))
+			c.noService(at, "call", call.Service)
 		case call.Service == s.Name:
 			c.add(c.fault(at, fault.CodeBadValue, "%s calls itself", s.Name).Fix("take it away; a service reaches itself without a call"))
 		case seen[call.Service]:
@@ -113,9 +114,13 @@ func (c *checker) calls(s *Service, n *yaml.Node) {
 func (c *checker) variables(s *Service, n *yaml.Node) {
 	for name := range s.Env {
 		at := keyNode(lookup(n, "env"), name)
-		if name == "PORT" || strings.HasPrefix(name, "ATOLL_") {
-			c.add(c.fault(at, fault.CodeVariableReserved, "%s is set by Atoll", name).
-				Fix("take it away; a program that insists on its port is given it by port:"))
+		if by := s.given(name); by != "" && !s.givesTheSame(name) {
+			e := c.fault(at, fault.CodeVariableReserved, "%s is set by Atoll, for %s", name, by)
+			if name == "PORT" {
+				c.add(e.Fix("take it away; a program that insists on its port is given it by port:"))
+			} else {
+				c.add(e.Fix("take it away, or give the variable another name"))
+			}
 		} else if !nameForm.MatchString(name) {
 			c.add(c.fault(at, fault.CodeBadName, "%q is not the name of an environment variable", name).
 				Fix("use letters, digits and underscores, with no digit first"))
@@ -133,6 +138,35 @@ func (c *checker) variables(s *Service, n *yaml.Node) {
 			}
 		}
 	}
+}
+
+// given tells what Atoll sets a variable for, or "" where it does not. Secrets are left out.
+func (s *Service) given(name string) string {
+	switch {
+	case name == "PORT":
+		return "the port of each replica"
+	case strings.HasPrefix(name, "ATOLL_"):
+		return "its own purposes"
+	case name == "DATABASE_URL" && s.Database.Kind != DatabaseNone:
+		return "database"
+	}
+	for _, call := range s.Calls {
+		if v := CallVariable(call.Service); name == v+"_URL" || name == v+"_ADDR" {
+			return "the call to " + call.Service
+		}
+	}
+	return ""
+}
+
+// givesTheSame tells whether a variable of env says no more than Atoll itself would: the address of that very call.
+func (s *Service) givesTheSame(name string) bool {
+	for _, call := range s.Calls {
+		v := CallVariable(call.Service)
+		if name == v+"_URL" && s.Env[name] == "${calls."+call.Service+".url}" || name == v+"_ADDR" && s.Env[name] == "${calls."+call.Service+".addr}" {
+			return true
+		}
+	}
+	return false
 }
 
 // callees lists the services that s may call.
@@ -156,8 +190,23 @@ func (a *App) Secret(name string) (string, bool) {
 }
 
 func (c *checker) secrets(s *Service, n *yaml.Node) {
+	seen := map[string]string{}
 	for i, name := range s.Secrets {
-		c.secret(lookup(n, "secrets", i), name)
+		at, variable := lookup(n, "secrets", i), SecretVariable(name)
+		c.secret(at, name)
+		by := s.given(variable)
+		if _, ok := s.Env[variable]; ok {
+			by = "a variable of env"
+		} else if other := seen[variable]; other != "" {
+			by = "the secret " + other
+		} else if variable == "PATH" || variable == "HOME" {
+			by = "every program"
+		}
+		seen[variable] = name
+		if by != "" {
+			c.add(c.fault(at, fault.CodeVariableReserved, "the secret %s would be %s, which is set for %s", name, variable, by).
+				Fix("give the secret another name"))
+		}
 	}
 }
 
@@ -430,6 +479,22 @@ func (c *checker) auth(n *yaml.Node, name string, a Auth) {
 		c.jwksURL(at, a.JWT.JWKS)
 	} else if a.JWT.JWKS != "" {
 		c.file(at, a.JWT.JWKS)
+		c.keySet(at, a.JWT.JWKS)
+	}
+}
+
+// keySet refuses a file that is no set of keys.
+func (c *checker) keySet(n *yaml.Node, name string) {
+	text, err := c.bytes(name)
+	if err != nil {
+		return // said by file
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil || len(set.Keys) == 0 {
+		c.add(c.fault(n, fault.CodeBadValue, "%s holds no keys", name).
+			Fix("write a JSON Web Key Set into it: {\"keys\": [{\"kty\": …}]} (RFC 7517)").Because(err))
 	}
 }
 

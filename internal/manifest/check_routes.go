@@ -122,7 +122,7 @@ func (c *checker) routeTarget(n *yaml.Node, r *Route) {
 	switch s := c.app.Service(r.To); {
 	case r.To == "":
 	case s == nil:
-		c.add(c.noService(lookup(n, "to"), "route to", r.To))
+		c.noService(lookup(n, "to"), "route to", r.To)
 	case s.Protocol == ProtocolTCP:
 		c.add(c.fault(lookup(n, "to"), fault.CodeRouteUnroutable, "%s speaks tcp, and the gateway routes HTTP and gRPC", r.To).
 			Fix("let another service call it, or correct its protocol"))

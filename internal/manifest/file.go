@@ -1,9 +1,12 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -111,14 +114,28 @@ func (r *reader) read(name string) *yaml.Node {
 			At(fault.Position{File: name, Line: line, Column: 1}, ""))
 		return nil
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	var doc, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	if err := documents.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		r.add(syntaxFault(f, err))
 		return nil
 	}
 	if doc.Kind == 0 || len(doc.Content) == 0 {
-		r.add(fault.New(fault.CodeBadYAML, "%s is empty", name).Fix("begin with the name, such as \"app: shop\"").
+		first := "app: shop"
+		if path.Base(name) == ServiceFile {
+			first = "service: orders"
+		}
+		r.add(fault.New(fault.CodeBadYAML, "%s is empty", name).Fix("begin with the name, such as %q", first).
 			At(fault.Position{File: name, Line: 1, Column: 1}, ""))
+		return nil
+	}
+	switch err := documents.Decode(&second); {
+	case err == nil && len(second.Content) > 0:
+		line := second.Content[0].Line
+		r.add(fault.New(fault.CodeBadYAML, "a second document begins here, and a manifest is one").Fix("take the line --- before it away").
+			At(fault.Position{File: name, Line: line, Column: 1}, f.line(line)))
+	case err != nil && !errors.Is(err, io.EOF):
+		r.add(syntaxFault(f, err))
 		return nil
 	}
 	top := doc.Content[0]

@@ -67,6 +67,7 @@ type loader struct {
 	app         *App
 	root        *yaml.Node
 	nodes       map[*Service]*yaml.Node // where each service is written
+	unread      []string                // folders whose service.yaml cannot be read, which has been said
 }
 
 func (l *loader) load(environ []string) *App {
@@ -215,9 +216,12 @@ func (l *loader) folders(d *decoder, over overlaid, entry *yaml.Node, byName map
 			Fix("write %s, or correct the folder here", path.Join(strings.ReplaceAll(pattern, "*", "NAME"), ServiceFile)))
 	}
 	for _, name := range matches {
-		if node := l.read(name); node != nil {
-			l.service(d, over, node, path.Dir(name), byName)
+		node := l.read(name)
+		if node == nil {
+			l.unread = append(l.unread, path.Base(path.Dir(name)))
+			continue
 		}
+		l.service(d, over, node, path.Dir(name), byName)
 	}
 }
 
@@ -264,6 +268,7 @@ func (l *loader) service(d *decoder, over overlaid, node *yaml.Node, dir string,
 		dir = s.Dir
 	}
 	s.Dir = l.abs(filepath.FromSlash(dir))
+	s.Written = written(node)
 	if first := byName[s.Name]; first != nil && s.Name != "" {
 		l.add(l.fault(at, fault.CodeServiceDuplicate, "a service %s is declared already, in %s", s.Name, first.At).
 			Fix("give one of the two another name"))
@@ -272,6 +277,22 @@ func (l *loader) service(d *decoder, over overlaid, node *yaml.Node, dir string,
 	byName[s.Name] = s
 	l.nodes[s] = node
 	l.app.Services = append(l.app.Services, s)
+}
+
+// written are the texts of a service that may hold variables, as they are written.
+func written(node *yaml.Node) map[string]string {
+	out := map[string]string{}
+	for _, key := range []string{"run", "build"} {
+		if v := value(node, key); v != nil {
+			out[key] = v.Value
+		}
+	}
+	if env := value(node, "env"); env != nil {
+		for i := 0; i+1 < len(env.Content); i += 2 {
+			out["env."+env.Content[i].Value] = env.Content[i+1].Value
+		}
+	}
+	return out
 }
 
 // unknownOverrides refuses overrides of services that do not exist, in every environment.
@@ -288,7 +309,7 @@ func (l *loader) unknownOverrides(over overlaid, byName map[string]*Service) {
 		for j := 0; j+1 < len(services.Content); j += 2 {
 			key := services.Content[j]
 			if byName[key.Value] == nil {
-				l.add(l.noService(key, "override", key.Value))
+				l.noService(key, "override", key.Value)
 			}
 			if name := value(services.Content[j+1], "service"); name != nil && name.Value != key.Value {
 				l.add(l.fault(name, fault.CodeBadValue, "an environment cannot rename a service").
@@ -298,15 +319,19 @@ func (l *loader) unknownOverrides(over overlaid, byName map[string]*Service) {
 	}
 }
 
-// noService is a fault that stands where a service is named that does not exist.
-func (l *loader) noService(n *yaml.Node, purpose, name string) *fault.Error {
+// noService says that a service is named that does not exist. Of one whose own file cannot be read, enough has been said.
+func (l *loader) noService(n *yaml.Node, purpose, name string) {
+	if slices.Contains(l.unread, name) {
+		return
+	}
 	names := l.serviceNames()
 	e := l.fault(n, fault.CodeServiceUnknown, "there is no service %q to %s", name, purpose)
 	if near := nearest(name, names); near != "" {
-		return e.Fix("did you mean %q?", near)
+		l.add(e.Fix("did you mean %q?", near))
+		return
 	}
-	return e.Fix("the services are %s; a new one needs a folder with a %s that services in %s names",
-		strings.Join(names, ", "), ServiceFile, AppFile)
+	l.add(e.Fix("the services are %s; a new one needs a folder with a %s that services in %s names",
+		strings.Join(names, ", "), ServiceFile, AppFile))
 }
 
 func (l *loader) serviceNames() []string {

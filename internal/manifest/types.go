@@ -62,8 +62,10 @@ type Service struct {
 	StartLimit Duration          `key:"start_limit" default:"60s" doc:"How long a replica may take to become ready before it counts as crashed."`
 	Watch      Watch             `key:"watch" doc:"Which files make up the service, so that a change rebuilds it."`
 
-	Dir string         `key:"dir" doc:"Only of a service written in place: its folder, relative to atoll.yaml."` // absolute after Load
-	At  fault.Position `key:"-"`                                                                                 // where the service is declared
+	Dir     string            `key:"dir" doc:"Only of a service written in place: its folder, relative to atoll.yaml."` // absolute after Load
+	Written map[string]string `key:"-"`                                                                                 // texts of run, build and "env.NAME" as the manifest has them, variables not put in
+
+	At fault.Position `key:"-"` // where the service is declared
 }
 
 // ReadinessKind is how readiness is asked for.

@@ -36,7 +36,10 @@ func (d *decoder) expand(n *yaml.Node, f field) (string, bool) {
 	calls := f.key == "run" || strings.HasPrefix(f.key, "env.")
 	text := referenceForm.ReplaceAllStringFunc(n.Value, func(ref string) string {
 		name := strings.TrimSuffix(strings.TrimLeft(ref, "$")[1:], "}")
+		closed := strings.HasSuffix(ref, "}")
 		switch {
+		case !closed && !shell:
+		case !closed && (strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "calls.")):
 		case strings.HasPrefix(ref, "$$"):
 			if calls || shell {
 				return ref // the escape is undone when the application runs

@@ -145,7 +145,7 @@ func unknownService(app *manifest.App, name string) *fault.Error {
 func (p *Platform) describe(app *manifest.App, s *manifest.Service, replicas []api.Replica) api.Service {
 	addr := func(callee string) string { return p.calls.addr(s.Name, callee) }
 	out := api.Service{
-		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Build, Run: manifest.ExpandCalls(s.Run, addr), API: s.API,
+		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Written["build"], Run: manifest.ExpandCalls(s.Written["run"], addr), API: s.API,
 		Protocol: string(s.Protocol), Port: s.Port, Ready: s.Ready.String(), Database: string(s.Database.Kind), Replicas: p.wanted(s),
 		Calls: []api.Call{}, CalledBy: []string{}, Routes: []api.Route{}, Publishes: orEmpty(s.Publishes),
 		Subscribes: s.Subscribes, Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},

@@ -70,11 +70,12 @@ func secretUnset(s *manifest.Service, secret string) *fault.Error {
 // hidden stands in the place of a value that may be a secret.
 const hidden = "********"
 
-// shown are the variables of a service's manifest as others may see them.
+// shown are the variables of a service's manifest as others may see them: what comes from Atoll's own environment, and may
+// be a secret, as it is written.
 func shown(s *manifest.Service, addr func(callee string) string) map[string]string {
 	out := map[string]string{}
-	for name, text := range s.Env {
-		value := manifest.ExpandCalls(text, addr)
+	for name := range s.Env {
+		value := manifest.ExpandCalls(s.Written["env."+name], addr)
 		upper := strings.ToUpper(name)
 		for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
 			if strings.Contains(upper, sign) {

@@ -113,10 +113,15 @@ func TestServicesGetNothingOfAtollsOwnEnvironmentButWhatProgramsNeed(t *testing.
 }
 
 func TestWhatLooksLikeASecretIsNotShown(t *testing.T) {
-	got := platform.Shown(&manifest.Service{Env: map[string]string{
-		"LOG_LEVEL": "info", "API_TOKEN": "t", "DB": "postgres://u:p@h/d", "CATALOG_URL": "${calls.catalog.url}", "smtp_password": "x",
-	}}, func(string) string { return "127.0.0.1:1" })
-	visible := map[string]string{"LOG_LEVEL": "info", "CATALOG_URL": "http://127.0.0.1:1"}
+	s := &manifest.Service{Env: map[string]string{}, Written: map[string]string{}}
+	for name, text := range map[string]string{
+		"LOG_LEVEL": "info", "API_TOKEN": "t", "DB": "postgres://u:p@h/d", "CATALOG_URL": "${calls.catalog.url}",
+		"smtp_password": "x", "ARGS": "--as ${env.MINE}",
+	} {
+		s.Env[name], s.Written["env."+name] = "put in", text
+	}
+	got := platform.Shown(s, func(string) string { return "127.0.0.1:1" })
+	visible := map[string]string{"ARGS": "--as ${env.MINE}", "LOG_LEVEL": "info", "CATALOG_URL": "http://127.0.0.1:1"}
 	for name, value := range visible {
 		if got[name] != value {
 			t.Errorf("%s is hidden", name)
