@@ -35,6 +35,10 @@ func (x *exchange) replyFor(err error) *relay.Reply {
 		return relay.Refuse(http.StatusRequestTimeout,
 			fault.New(fault.CodeClientTooSlow, "nothing of the request's body came for %s", x.w.stall).
 				Fix("send the body without pauses"))
+	case errors.Is(err, errClientLate):
+		return relay.Refuse(http.StatusRequestTimeout,
+			fault.New(fault.CodeClientTooSlow, "the request's body was not here when the time for an answer was over").
+				Fix("send the body faster, or let the operator raise `timeout`"))
 	case errors.Is(err, errClientBody):
 		return relay.Refuse(http.StatusBadRequest,
 			fault.New(fault.CodeRequestRefused, "the request's body cannot be read").Because(err))

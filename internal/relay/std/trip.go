@@ -104,7 +104,13 @@ func (x *exchange) newTry(out *http.Request, target *relay.Target, deadline time
 		t.out.Header.Set(relay.DeadlineHeader, strconv.FormatInt(left, 10))
 	}
 	if x.body != nil {
-		t.out.Body = x.body.open(t.out)
+		r := x.body.open(t.out)
+		t.out.Body = r
+		context.AfterFunc(ctx, func() { // the transport would wait for a read that waits for the client
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				r.giveUp()
+			}
+		})
 	} else {
 		t.out.Body = nil
 	}
@@ -166,7 +172,7 @@ func (t *try) unsent() bool {
 // explain says why there is no response, by what the exchange knows of it.
 func (x *exchange) explain(ctx context.Context, err error) error {
 	if e := x.body.clientError(); e != nil {
-		if errors.Is(e, errBodyTooLarge) || errors.Is(e, errClientStalls) {
+		if errors.Is(e, errBodyTooLarge) || errors.Is(e, errClientStalls) || errors.Is(e, errClientLate) {
 			return e
 		}
 		if ctx.Err() != nil || errors.Is(e, io.ErrUnexpectedEOF) {
