@@ -88,12 +88,7 @@ func (x *exchange) newTry(out *http.Request, target *relay.Target, deadline time
 	ctx, cancel := context.WithCancelCause(out.Context())
 	t.cancel = cancel
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if c, ok := info.Conn.(*countedConn); ok {
-				t.written = c.written.Load()
-				t.conn.Store(c)
-			}
-		},
+		GotConn:      t.gotConn,
 		WroteHeaders: func() { t.h2sent.Store(true) },
 	})
 	t.out = out.WithContext(ctx)
@@ -115,6 +110,23 @@ func (x *exchange) newTry(out *http.Request, target *relay.Target, deadline time
 		t.out.Body = nil
 	}
 	return t
+}
+
+// gotConn is told of the connection on which the request will be written. The transport sends some requests again of
+// its own accord; after something was written that is for the Call alone to decide, so such a connection is closed
+// before it is used. Of HTTP/2 the transport sends again only what the service says that it did not process.
+func (t *try) gotConn(info httptrace.GotConnInfo) {
+	c, ok := info.Conn.(*countedConn)
+	if !ok {
+		return
+	}
+	if t.pool.transport.Protocols.HTTP1() && t.conn.Load() != nil && !t.unsent() {
+		t.cancel(errNoAnswer)
+		_ = c.Close()
+		return
+	}
+	t.written = c.written.Load()
+	t.conn.Store(c)
 }
 
 // run sends the request and returns once the response has begun.
@@ -149,7 +161,7 @@ func (t *try) outcome(res *http.Response, err, cause error) relay.Outcome {
 	o := relay.Outcome{Err: err, Replayable: body.replayable()}
 	_, o.Refused = errors.AsType[*errRefused](err)
 	o.Unsent = !o.Refused && t.unsent()
-	if cause != nil && !errors.Is(cause, errTryTimeout) {
+	if cause != nil && !errors.Is(cause, errTryTimeout) && !errors.Is(cause, errNoAnswer) {
 		o.Refused, o.Unsent, o.Replayable = false, false, false
 		o.Gone = !errors.Is(cause, errTimeout)
 	}
