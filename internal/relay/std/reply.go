@@ -144,6 +144,7 @@ func percentEncode(s string) string {
 var (
 	errClientGone = errors.New("the client went away")
 	errClientBody = errors.New("the request's body cannot be read")
+	errUnasked    = errors.New("the service switched to a protocol that it was not asked for")
 	errNoAnswer   = errors.New("the connection ended without an answer")
 	errTimeout    = &timeoutError{"the response did not begin in time"}
 	errTryTimeout = &timeoutError{"the response to one try did not begin in time"}

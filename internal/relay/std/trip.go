@@ -146,7 +146,12 @@ func (t *try) run() (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, errTryTimeout
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if !sameUpgrade(t.out.Header, res.Header) {
+			_ = res.Body.Close() // the proxy would refuse it and leave the connection open
+			return nil, errUnasked
+		}
+	} else {
 		res.Body = &watched{ReadCloser: res.Body}
 	}
 	return res, nil
