@@ -160,7 +160,7 @@ func TestACallerThatStopsAmidItsBodyIsCutOff(t *testing.T) {
 	m, addr, _ := pair(t, &mesh.Options{StallTimeout: 20 * time.Millisecond}, "stock", stock(t))
 	m.Apply(app(manifest.Call{Service: "stock"}))
 	body, end := io.Pipe()
-	defer end.Close()
+	defer func() { _ = end.Close() }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/", body)
 	if err != nil {
 		t.Fatal(err)

@@ -164,7 +164,7 @@ func testTimeoutInBody(t *testing.T, d relay.Driver) {
 // slowUploadH2 is a slow upload over HTTP/2.
 func slowUploadH2(t *testing.T, rig *Rig) {
 	pr, pw := io.Pipe()
-	defer pw.Close()
+	defer func() { _ = pw.Close() }()
 	go func() { _, _ = io.WriteString(pw, "ab") }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+rig.Addr+"/", pr)
 	if err != nil {

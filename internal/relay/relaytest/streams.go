@@ -315,7 +315,7 @@ func testStallClaim(t *testing.T, d relay.Driver) {
 	rig := NewRig(t, d, Settings{Server: func(s *relay.Server) { s.StallTimeout = 50 * time.Millisecond }})
 	rig.Up.Set(service, []relay.Endpoint{echo(t, "a")})
 	pr, pw := io.Pipe()
-	defer pw.Close()
+	defer func() { _ = pw.Close() }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+rig.Addr+"/", pr)
 	if err != nil {
 		t.Fatal(err)
