@@ -61,8 +61,7 @@ func (c *cors) preflight(r *relay.Request) *relay.Reply {
 	origin := r.Header.Get("Origin")
 	if !c.allows(origin) {
 		return relay.Refuse(403, fault.New(fault.CodeOriginRefused, "pages of %s may not make this request", origin).
-			Fix("let the operator add the origin to `cors: {origins: […]}` of the gateway or the route"),
-			relay.Field{Name: "Vary", Value: "Origin"})
+			Fix("let the operator add the origin to `cors: {origins: […]}` of the gateway or the route"))
 	}
 	f := []relay.Field{
 		{Name: "Access-Control-Allow-Methods", Value: c.methods},

@@ -264,6 +264,39 @@ func TestPreflightsAreAnsweredWithoutProof(t *testing.T) {
 	}
 }
 
+func TestAPreflightThatNoPolicyAnswersStandsUnderItsOwnRoute(t *testing.T) {
+	a := app(func(m *manifest.Gateway) {
+		m.Auth = map[string]manifest.Auth{"k": {APIKey: &manifest.APIKey{Keys: "keys"}}}
+		m.Routes = []manifest.Route{{Path: "/api/**", To: "web", Methods: []string{"GET"}}, {Path: "/api/**", To: "crm", Auth: []string{"k"}}}
+	})
+	g := open(t, nil, a, map[string]string{"keys": "a:key"})
+	d, _ := ask(t, g, "OPTIONS", "/api/x", "Origin", "https://x", "Access-Control-Request-Method", "GET")
+	if status, _ := refusal(d); status != 401 || d.Service != "crm" {
+		t.Errorf("%d, service %q", status, d.Service)
+	}
+}
+
+func TestARefusedOriginSaysOnceThatTheAnswerVaries(t *testing.T) {
+	g := open(t, nil, app(func(m *manifest.Gateway) { m.CORS = &manifest.CORS{Origins: []string{"https://a.example"}} }), nil)
+	d, _ := ask(t, g, "OPTIONS", "/crm/x", "Origin", "https://b.example", "Access-Control-Request-Method", "GET")
+	h := relaytest.Header{}
+	for _, f := range d.Reply.Header {
+		h.Add(f.Name, f.Value)
+	}
+	if vary := responseHeader(d, 403, h).Values("Vary"); d.Reply.Status != 403 || len(vary) != 1 || vary[0] != "Origin" {
+		t.Errorf("%d, Vary %q", d.Reply.Status, vary)
+	}
+}
+
+func TestNothingUntrustedPassesAsATrailer(t *testing.T) {
+	d, _ := ask(t, open(t, nil, app(nil), nil), "POST", "/crm/x")
+	for _, name := range []string{"X-Forwarded-For", "x_real_ip", "Forwarded", "Atoll-Subject"} {
+		if d.Untrusted == nil || !d.Untrusted(name) {
+			t.Errorf("%s passes", name)
+		}
+	}
+}
+
 func TestSecurityHeadersAreAddedWhereTheServiceSetNone(t *testing.T) {
 	g := open(t, nil, app(nil), nil)
 	d, _ := ask(t, g, "GET", "/x")

@@ -25,6 +25,8 @@ type visit struct {
 	client client
 	who    identity
 	taken  []allowance
+
+	preflight bool // that the route's CORS policy answers
 }
 
 // Decide implements relay.Policy.
@@ -65,15 +67,10 @@ func (v *visit) find() *relay.Reply {
 	}
 	v.path = path
 	q := Question{Method: r.Method, Host: host, Path: path.Decoded, Query: r.Query, Header: r.Header}
-	preflight := isPreflight(r)
-	if preflight {
-		q.Method = r.Header.Get("Access-Control-Request-Method")
+	if v.findPreflight(q) {
+		return nil
 	}
 	a := v.s.router.Find(&q)
-	if a.Entry == nil && preflight { // a route may want to answer OPTIONS itself
-		q.Method = r.Method
-		a = v.s.router.Find(&q)
-	}
 	switch {
 	case a.Entry != nil:
 		v.route = v.s.routes[a.Entry]
@@ -86,6 +83,19 @@ func (v *visit) find() *relay.Reply {
 	}
 	return relay.Refuse(404, fault.New(fault.CodeRouteNotFound, "no route leads to %s", r.RawPath).
 		Fix("check the address; the operator finds the routes in atoll.yaml under gateway.routes"))
+}
+
+// findPreflight finds the route that a preflight asks for, if its CORS policy shall answer. What it does not answer is
+// a request like others, under the rules for its own method.
+func (v *visit) findPreflight(q Question) bool {
+	if !isPreflight(v.r) {
+		return false
+	}
+	q.Method = v.r.Header.Get("Access-Control-Request-Method")
+	if a := v.s.router.Find(&q); a.Entry != nil && v.s.routes[a.Entry].cors != nil {
+		v.route, v.preflight = v.s.routes[a.Entry], true
+	}
+	return v.preflight
 }
 
 func asFault(err error) *fault.Error {
@@ -105,7 +115,7 @@ func headSize(r *relay.Request) int {
 
 // admit asks everything that may refuse a request for which there is a route.
 func (v *visit) admit(ctx context.Context) *relay.Reply {
-	if v.route.cors != nil && isPreflight(v.r) {
+	if v.preflight {
 		return v.route.cors.preflight(v.r)
 	}
 	if reply := v.limit(v.route.early); reply != nil {
@@ -178,6 +188,7 @@ func (v *visit) send(d *relay.Decision) {
 	d.Idempotent = relay.Idempotent(r.Method, r.Header)
 	d.Tries, d.Timeout, d.TryTimeout, d.MaxBody = rt.tries, rt.timeout, rt.tryTimeout, rt.body
 	relay.Scrub(r.Header, untrusted)
+	d.Untrusted = untrusted
 	d.Upstream = v.client.fields(r.Peer)
 	if v.who.subject != "" {
 		d.Upstream = append(d.Upstream, relay.Field{Name: relay.SubjectHeader, Value: v.who.subject})

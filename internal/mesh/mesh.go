@@ -25,6 +25,8 @@ type Options struct {
 	OnHop func(relay.Hop)
 	// Drain is how long calls in flight may take when Serve ends; 0 means 10 s.
 	Drain time.Duration
+	// StallTimeout is how long a body may not move, in either direction; 0 means 60 s.
+	StallTimeout time.Duration
 }
 
 // Mesh decides on calls. It is safe for concurrent use.
@@ -56,6 +58,7 @@ func New(up *relay.Upstreams, opts *Options) *Mesh {
 	}
 	m.opts.Logger = cmp.Or(m.opts.Logger, slog.New(slog.DiscardHandler))
 	m.opts.Drain = cmp.Or(m.opts.Drain, 10*time.Second)
+	m.opts.StallTimeout = cmp.Or(m.opts.StallTimeout, time.Minute)
 	if m.opts.OnHop == nil {
 		m.opts.OnHop = up.OnHop()
 	}
@@ -97,7 +100,8 @@ func (m *Mesh) Serve(ctx context.Context, ln net.Listener, caller, callee string
 	}
 	return m.up.Driver().Serve(ctx, ln, &relay.Server{
 		Kind: relay.KindCall, Upstreams: m.up, Policy: p, OnHop: m.opts.OnHop, Logger: m.opts.Logger,
-		HeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeader: 1 << 20, Drain: m.opts.Drain,
+		HeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, StallTimeout: m.opts.StallTimeout,
+		MaxHeader: 1 << 20, Drain: m.opts.Drain,
 	})
 }
 

@@ -156,6 +156,27 @@ func TestACallersDeadlineShortensTheTimeout(t *testing.T) {
 	}
 }
 
+func TestACallerThatStopsAmidItsBodyIsCutOff(t *testing.T) {
+	m, addr, _ := pair(t, &mesh.Options{StallTimeout: 20 * time.Millisecond}, "stock", stock(t))
+	m.Apply(app(manifest.Call{Service: "stock"}))
+	body, end := io.Pipe()
+	defer func() { _ = end.Close() }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+	defer c.CloseIdleConnections()
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 408 {
+		t.Errorf("status %d", res.StatusCode)
+	}
+}
+
 // echoing copies each connection back to itself, and says goodbye at its end.
 func echoing(t *testing.T) string {
 	t.Helper()

@@ -57,7 +57,10 @@ type Decision struct {
 	Query   string // raw
 	// Upstream is set on the request that the service sees. It is applied last, after the hop-by-hop fields are gone:
 	// nothing that the client names in Connection can take it away.
-	Upstream   []Field
+	Upstream []Field
+	// Untrusted tells which names must not reach the service in the request's trailers either, besides what is Reserved.
+	// Nil means none.
+	Untrusted  func(name string) bool
 	Idempotent bool // the request may reach a replica twice
 	Tries      int
 	Timeout    time.Duration // until the response begins, waiting and tries included; 0 means no limit
@@ -95,7 +98,7 @@ type Server struct {
 
 	HeaderTimeout time.Duration // to read a request's head
 	IdleTimeout   time.Duration // of a connection without a request
-	StallTimeout  time.Duration // of a body that does not move, in either direction; 0 means no limit. Not of gRPC and upgrades.
+	StallTimeout  time.Duration // of a body that does not move, in either direction; 0 means no limit. Not of services that speak gRPC, nor of upgrades.
 	MaxHeader     int           // bytes of a request's head, refused beyond without asking the policy
 	Drain         time.Duration // how long requests in flight may take when the server ends
 }

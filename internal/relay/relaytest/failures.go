@@ -24,6 +24,7 @@ func failureTests() map[string]func(*testing.T, relay.Driver) {
 		"a response that breaks off is not taken for whole":    testDiesAmidBody,
 		"a replica that refuses connections costs no request":  testRefused,
 		"a GET goes on elsewhere when its replica dies":        testResetGET,
+		"a warm pool makes no more tries than were asked for":  testWarmPool,
 		"a POST that may have arrived is not sent twice":       testResetPOST,
 		"a PUT is sent again with its whole body":              testReplayBody,
 		"a request waits for a replica to become ready":        testWaitsForReady,
@@ -107,6 +108,52 @@ func testResetGET(t *testing.T, d relay.Driver) {
 	}
 	if n := hits.Load(); n == 0 || n > 20 {
 		t.Errorf("the dying replica was asked %d times; it should be left out after a few", n)
+	}
+}
+
+func testWarmPool(t *testing.T, d relay.Driver) {
+	const warm = 20
+	var hits atomic.Int64
+	begun, answer := make(chan struct{}, warm), make(chan struct{})
+	rig := NewRig(t, d, Settings{Decide: func(r *relay.Request, d *relay.Decision) { d.Tries = len(r.Query) }})
+	rig.Up.Set(service, []relay.Endpoint{serveRaw(t, "a", func(c net.Conn, r *bufio.Reader) {
+		for {
+			head, err := readHead(r)
+			switch {
+			case err != nil:
+				return
+			case strings.Contains(head, " /poison"):
+				hits.Add(1)
+				return
+			}
+			begun <- struct{}{}
+			<-answer
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})})
+	var clients []*bufio.Reader
+	for range warm {
+		_, r := rig.send(t, "GET /warm?1 HTTP/1.1\r\nHost: x\r\n\r\n")
+		clients = append(clients, r)
+		<-begun
+	}
+	close(answer)
+	for _, r := range clients {
+		if head, err := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 200") {
+			t.Fatalf("head %q, error %v", head, err)
+		}
+	}
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE"} {
+		for tries := range 3 {
+			hits.Store(0)
+			_, r := rig.send(t, method+" /poison?"+strings.Repeat("x", tries+1)+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+			if head, err := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 502") {
+				t.Fatalf("%s: head %q, error %v", method, head, err)
+			}
+			if n := hits.Load(); n != int64(tries+1) {
+				t.Errorf("%s with %d tries reached the replica %d times", method, tries+1, n)
+			}
+		}
 	}
 }
 

@@ -109,8 +109,8 @@ func testExpectAccepted(t *testing.T, d relay.Driver) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := io.ReadAll(res.Body); string(text) != "hello" {
-		t.Fatalf("body %q", text)
+	if text, err := io.ReadAll(res.Body); string(text) != "hello" {
+		t.Fatalf("status %d, body %q, error %v", res.StatusCode, text, err)
 	}
 }
 

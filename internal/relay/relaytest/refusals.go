@@ -15,16 +15,18 @@ import (
 
 func refusalTests() map[string]func(*testing.T, relay.Driver) {
 	return map[string]func(*testing.T, relay.Driver){
-		"two framings never both reach the service":        testTwoFramings,
-		"rubbish on the wire is refused":                   testRubbish,
-		"CONNECT is refused and leaves the pool clean":     testConnect,
-		"a slow head is cut off":                           testSlowHead,
-		"a slow body is cut off":                           testSlowBody,
-		"a body that says it is too large is refused":      testBodyLength,
-		"a stream is cut off at the limit":                 testBodyStream,
-		"a refusal is a problem document with a trace":     testProblem,
-		"a service that is not declared is a bad gateway":  testUnknownService,
-		"a client that ends amid its body harms no health": testClientEndsAmidBody,
+		"two framings never both reach the service":          testTwoFramings,
+		"rubbish on the wire is refused":                     testRubbish,
+		"CONNECT is refused and leaves the pool clean":       testConnect,
+		"a slow head is cut off":                             testSlowHead,
+		"a slow body is cut off":                             testSlowBody,
+		"a timeout ends the wait for the client's body":      testTimeoutInBody,
+		"a body that trickles holds nothing beyond its time": testTrickle,
+		"a body that says it is too large is refused":        testBodyLength,
+		"a stream is cut off at the limit":                   testBodyStream,
+		"a refusal is a problem document with a trace":       testProblem,
+		"a service that is not declared is a bad gateway":    testUnknownService,
+		"a client that ends amid its body harms no health":   testClientEndsAmidBody,
 	}
 }
 
@@ -127,6 +129,80 @@ func testSlowBody(t *testing.T, d relay.Driver) {
 	wantProblem(t, r, 408, fault.CodeClientTooSlow)
 }
 
+// slowUploads are requests whose bodies do not come to their end.
+func slowUploads() map[string]string {
+	return map[string]string{
+		"length":  "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab",
+		"chunked": "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+	}
+}
+
+func testTimeoutInBody(t *testing.T, d relay.Driver) {
+	for name, set := range map[string]func(*relay.Request, *relay.Decision){
+		"of the request": func(_ *relay.Request, d *relay.Decision) { d.Timeout = 50 * time.Millisecond },
+		"of a try":       func(_ *relay.Request, d *relay.Decision) { d.TryTimeout = 50 * time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rig := NewRig(t, d, Settings{Server: func(s *relay.Server) { s.StallTimeout = 0 }, Decide: func(r *relay.Request, d *relay.Decision) {
+				if r.Method != http.MethodGet {
+					set(r, d)
+				}
+			}})
+			rig.Up.Set(service, []relay.Endpoint{echo(t, "a"), echo(t, "b")})
+			for range 10 {
+				for _, raw := range slowUploads() {
+					_, r := rig.send(t, raw)
+					wantProblem(t, r, 408, fault.CodeClientTooSlow)
+				}
+			}
+			slowUploadH2(t, rig)
+			wantBothServe(t, rig)
+		})
+	}
+}
+
+// slowUploadH2 is a slow upload over HTTP/2.
+func slowUploadH2(t *testing.T, rig *Rig) {
+	pr, pw := io.Pipe()
+	defer func() { _ = pw.Close() }()
+	go func() { _, _ = io.WriteString(pw, "ab") }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+rig.Addr+"/", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client(t, true).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 408 {
+		t.Errorf("h2: status %d", res.StatusCode)
+	}
+}
+
+func testTrickle(t *testing.T, d relay.Driver) {
+	rig := NewRig(t, d, Settings{Decide: func(_ *relay.Request, d *relay.Decision) { d.Timeout = 100 * time.Millisecond }})
+	rig.Up.Set(service, []relay.Endpoint{echo(t, "a")})
+	c, r := rig.send(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := io.WriteString(c, "x"); err != nil {
+				return
+			}
+		}
+	}()
+	head, err := readHead(r)
+	if err != nil || !strings.HasPrefix(head, "HTTP/1.1 408") && !strings.HasPrefix(head, "HTTP/1.1 504") {
+		t.Errorf("head %q, error %v", head, err)
+	}
+	c.Close()
+	<-sent
+}
+
 func testBodyLength(t *testing.T, d relay.Driver) {
 	rig := NewRig(t, d, Settings{Decide: func(_ *relay.Request, d *relay.Decision) { d.MaxBody = 3 }})
 	rig.Up.Set(service, []relay.Endpoint{echo(t, "a")})
@@ -173,6 +249,12 @@ func testClientEndsAmidBody(t *testing.T, d relay.Driver) {
 		c, _ := rig.send(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
 		c.Close()
 	}
+	wantBothServe(t, rig)
+}
+
+// wantBothServe says that neither of a rig's endpoints a and b is left out.
+func wantBothServe(t *testing.T, rig *Rig) {
+	t.Helper()
 	seen := map[string]bool{}
 	c := client(t, false)
 	for range 200 {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atollhq/atoll/internal/relay"
 )
@@ -17,11 +18,16 @@ import (
 func streamTests() map[string]func(*testing.T, relay.Driver) {
 	return map[string]func(*testing.T, relay.Driver){
 		"WebSocket echoes, and its fields keep their spelling": testWebSocket,
+		"no protocol but WebSocket is tunnelled":               testUpgradeOthers,
+		"a service cannot switch protocols unasked":            testUpgradeUnasked,
 		"a refused upgrade is an ordinary response":            testUpgradeRefused,
 		"events arrive before the stream ends":                 testEvents,
 		"a client that goes away ends the request behind":      testClientGone,
 		"Drain waits for a WebSocket":                          testDrainWebSocket,
 		"Serve ends although a WebSocket stays open":           testServeEnds,
+		"Serve lets a tunnel in flight end":                    testServeDrainsTunnel,
+		"identity does not pass as a trailer":                  testTrailerIdentity,
+		"what claims to be gRPC may not stall elsewhere":       testStallClaim,
 		"Serve lets a request in flight end":                   testServeDrains,
 		"both ways of a request flow at once":                  testFullDuplex,
 	}
@@ -97,6 +103,50 @@ func testUpgradeRefused(t *testing.T, d relay.Driver) {
 	_, r := rig.send(t, handshake)
 	if head, err := readHead(r); err != nil || !strings.HasPrefix(head, "HTTP/1.1 200") {
 		t.Fatalf("head %q, error %v", head, err)
+	}
+}
+
+func testUpgradeOthers(t *testing.T, d relay.Driver) {
+	heads := make(chan string, 1)
+	rig := NewRig(t, d, Settings{})
+	rig.Up.Set(service, []relay.Endpoint{serveRaw(t, "a", func(c net.Conn, r *bufio.Reader) {
+		head, err := readHead(r)
+		if err != nil {
+			return
+		}
+		heads <- head
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	})})
+	for _, request := range []string{
+		"GET /x HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
+		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+		"POST /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+		"GET /x HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+	} {
+		_, r := rig.send(t, request+"Host: x\r\n\r\n")
+		if head, err := readHead(r); err != nil || !strings.Contains(head, " 200 ") {
+			t.Fatalf("%q: head %q, error %v", request, head, err)
+		}
+		if behind := strings.ToLower(<-heads); strings.Contains(behind, "upgrade") || strings.Contains(behind, "http2-settings") {
+			t.Errorf("%q reached the service as %q", request, behind)
+		}
+	}
+}
+
+func testUpgradeUnasked(t *testing.T, d relay.Driver) {
+	for _, fields := range []string{"", "Connection: Upgrade\r\nUpgrade: h2c\r\n", "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+		rig := NewRig(t, d, Settings{})
+		rig.Up.Set(service, []relay.Endpoint{serveRaw(t, "a", func(c net.Conn, r *bufio.Reader) {
+			_, _ = readHead(r)
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n"+fields+"\r\n")
+			_, _ = io.Copy(c, r)
+		})})
+		_, r := rig.send(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		if head, err := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 502") {
+			t.Errorf("%q: head %q, error %v", fields, head, err)
+		}
 	}
 }
 
@@ -205,6 +255,79 @@ func testServeEnds(t *testing.T, d relay.Driver) {
 	rig.stop()
 	if _, err := r.ReadByte(); err == nil {
 		t.Error("the WebSocket outlives Serve")
+	}
+}
+
+func testServeDrainsTunnel(t *testing.T, d relay.Driver) {
+	rig := NewRig(t, d, Settings{})
+	rig.Up.Set(service, []relay.Endpoint{webSocket(t, "a", make(chan string, 1))})
+	c, r, _ := openWebSocket(t, rig)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		rig.stop()
+	}()
+	for { // until the listener is closed
+		late, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", rig.Addr)
+		if err != nil {
+			break
+		}
+		late.Close()
+	}
+	for range 50 {
+		if _, err := io.WriteString(c, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.ReadByte(); err != nil {
+			t.Fatalf("the tunnel broke while Serve drains: %v", err)
+		}
+		select {
+		case <-stopped:
+			t.Fatal("Serve returned before the tunnel ended")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	c.Close()
+	<-stopped
+}
+
+func testTrailerIdentity(t *testing.T, d relay.Driver) {
+	rig := NewRig(t, d, Settings{Decide: func(_ *relay.Request, d *relay.Decision) {
+		d.Untrusted = func(name string) bool { return relay.FoldedPrefix(name, "x-forwarded-") }
+	}})
+	rig.Up.Set(service, []relay.Endpoint{serveHTTP(t, "a", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, len(r.Trailer), r.Trailer.Get("X-Sum"))
+	})})
+	_, r := rig.send(t, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"+
+		"Trailer: Atoll-Subject, atoll_caller, X-Forwarded-For, X-Sum\r\n\r\n1\r\na\r\n0\r\n"+
+		"Atoll-Subject: root\r\natoll_caller: admin\r\nX-Forwarded-For: ::1\r\nX-Sum: s\r\n\r\n")
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := io.ReadAll(res.Body); string(text) != "1 s" && string(text) != "1s" {
+		t.Errorf("the service saw the trailers %s", text)
+	}
+}
+
+func testStallClaim(t *testing.T, d relay.Driver) {
+	rig := NewRig(t, d, Settings{Server: func(s *relay.Server) { s.StallTimeout = 50 * time.Millisecond }})
+	rig.Up.Set(service, []relay.Endpoint{echo(t, "a")})
+	pr, pw := io.Pipe()
+	defer func() { _ = pw.Close() }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+rig.Addr+"/", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/grpc")
+	res, err := client(t, true).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if code := res.Header.Get("Grpc-Status"); code != "4" {
+		t.Errorf("status %d, grpc-status %q", res.StatusCode, code)
 	}
 }
 

@@ -16,6 +16,7 @@ const maxReplay = 64 << 10
 var (
 	errBodyTooLarge = errors.New("the request's body is larger than is allowed")
 	errClientStalls = errors.New("the client sends nothing of the request's body")
+	errClientLate   = errors.New("the request's body was still on its way when the time for an answer was over")
 	errTryEnded     = errors.New("the try that read the body has ended")
 )
 
@@ -35,6 +36,10 @@ type body struct {
 	in   *http.Request
 	kept []byte
 	err  error
+
+	gate    sync.Mutex // guards what follows, and read deadlines
+	waiting bool       // for the client to send
+	cut     bool       // nothing is waited for any more
 }
 
 // bodyReader is the body as one try reads it.
@@ -47,7 +52,7 @@ type bodyReader struct {
 
 // open returns the body for a new try, and ends that of the one before. A read of that one that is still under way
 // is not lost: the new try finds what it brings among what is kept.
-func (b *body) open(out *http.Request) io.ReadCloser {
+func (b *body) open(out *http.Request) *bodyReader {
 	b.endTry()
 	b.reader = &bodyReader{b: b, out: out}
 	return b.reader
@@ -58,6 +63,53 @@ func (b *body) endTry() {
 		b.reader.done.Store(true)
 	}
 }
+
+// giveUp ends the reading of a try that ran out of time. If it was the client that the try waited for, that is the end
+// of the request: another replica would wait for the same.
+func (r *bodyReader) giveUp() {
+	r.done.Store(true)
+	if r.b.interrupt() {
+		r.b.failure.CompareAndSwap(nil, &errClientLate)
+	}
+}
+
+// wait says that a read from the client begins, and gives it its time. It tells whether it may.
+func (b *body) wait() bool {
+	b.gate.Lock()
+	defer b.gate.Unlock()
+	if b.cut {
+		return false
+	}
+	if b.stall > 0 {
+		_ = b.control.SetReadDeadline(time.Now().Add(b.stall)) // where it is not supported there is nothing to do
+	}
+	b.waiting = true
+	return true
+}
+
+// waited says that a read from the client ended.
+func (b *body) waited(err error) {
+	b.gate.Lock()
+	defer b.gate.Unlock()
+	b.waiting = false
+	if b.stall > 0 && err != nil && !b.cut {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// interrupt ends a read from the client that is under way, for good, and tells whether there was one.
+func (b *body) interrupt() bool {
+	b.gate.Lock()
+	defer b.gate.Unlock()
+	if b.waiting {
+		b.cut = true
+		_ = b.control.SetReadDeadline(longAgo())
+	}
+	return b.waiting
+}
+
+// longAgo is a deadline that no clock can take for the future.
+func longAgo() time.Time { return time.Unix(1, 0) }
 
 // replayable tells whether a new try can read the body from its beginning.
 func (b *body) replayable() bool { return b == nil || !b.lost.Load() && b.failure.Load() == nil }
@@ -72,7 +124,7 @@ func (b *body) close() {
 	if b.ended.Load() {
 		return
 	}
-	_ = b.control.SetReadDeadline(time.Now()) // ends a read that is under way
+	b.interrupt()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_ = b.control.SetReadDeadline(time.Now().Add(linger))
@@ -113,16 +165,14 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 
 // read reads from the client, keeps what may be wanted again and holds the limit. The caller holds mu.
 func (b *body) read(p []byte) (int, error) {
-	if b.stall > 0 {
-		_ = b.control.SetReadDeadline(time.Now().Add(b.stall)) // where it is not supported there is nothing to do
+	if !b.wait() {
+		return 0, errTryEnded
 	}
 	n, err := b.src.Read(p)
+	b.waited(err)
 	total := b.length.Add(int64(n))
 	if b.max > 0 && total > b.max {
 		n, err = 0, errBodyTooLarge
-	}
-	if b.stall > 0 && err != nil {
-		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errClientStalls
@@ -131,7 +181,7 @@ func (b *body) read(p []byte) (int, error) {
 		b.err = err
 		b.ended.Store(errors.Is(err, io.EOF))
 		if !errors.Is(err, io.EOF) {
-			b.failure.Store(&err)
+			b.failure.CompareAndSwap(nil, &err)
 		}
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/relay"
 )
 
@@ -101,6 +102,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin reads the request into the one form.
 func (x *exchange) begin(r *http.Request) {
 	conf := x.h.conf
+	dropUpgrade(r)
 	grpc := r.ProtoMajor == 2 && isGRPC(r.Header.Get("Content-Type"))
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // what is no address is the zero value
 	x.req = relay.Request{
@@ -112,13 +114,11 @@ func (x *exchange) begin(r *http.Request) {
 		Kind: conf.Kind, Start: time.Now(), Trace: x.req.Trace, Protocol: r.Proto, Method: r.Method, Host: r.Host,
 		Path: x.req.RawPath, GRPC: grpc, GRPCCode: -1, Remote: x.req.Peer.String(),
 	}
-	if !grpc {
-		x.w.stall = conf.StallTimeout
-	}
+	x.w.stall = conf.StallTimeout
 	if r.ContentLength == 0 || r.Body == nil {
 		return
 	}
-	x.body = &body{src: r.Body, in: r, stall: x.w.stall, control: x.w.control}
+	x.body = &body{src: r.Body, in: r, control: x.w.control}
 	if r.ProtoMajor == 1 {
 		// Without it the server would read the body before it sends a response that came early.
 		_ = x.w.control.EnableFullDuplex() // HTTP/1 supports it
@@ -150,8 +150,11 @@ func (x *exchange) decide(ctx context.Context) {
 	if d.Reply == nil && d.MaxBody > 0 && x.req.Length > d.MaxBody {
 		d.Reply = tooLarge(d.MaxBody)
 	}
+	if protocol, _ := x.h.conf.Upstreams.Protocol(d.Service); d.Reply == nil && protocol == manifest.ProtocolGRPC {
+		x.w.stall = 0
+	}
 	if x.body != nil {
-		x.body.max = d.MaxBody
+		x.body.max, x.body.stall = d.MaxBody, x.w.stall
 	}
 }
 
@@ -170,6 +173,11 @@ func rewrite(p *httputil.ProxyRequest) {
 	setPath(out, d.Path)
 	out.URL.RawQuery, out.URL.ForceQuery = d.Query, false
 	out.Host = p.In.Host
+	for name := range out.Trailer {
+		if relay.Reserved(name) || d.Untrusted != nil && d.Untrusted(name) {
+			delete(out.Trailer, name)
+		}
+	}
 	h := header{out.Header}
 	h.Set("Traceparent", x.req.Trace.Traceparent())
 	for _, f := range d.Upstream {

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // header is an http.Header as policies see it.
@@ -38,6 +39,24 @@ func unescape(escaped string) string {
 		return escaped
 	}
 	return p
+}
+
+// dropUpgrade makes a plain request of one that asks for another protocol than WebSocket. What is upgraded is tunnelled
+// unseen: over h2c, say, requests would come through that no policy decided on.
+func dropUpgrade(r *http.Request) {
+	to := r.Header["Upgrade"]
+	if len(to) == 1 && strings.EqualFold(to[0], "websocket") && r.Method == http.MethodGet &&
+		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.ContentLength == 0 {
+		return
+	}
+	delete(r.Header, "Upgrade") // without it, that Connection names it counts for nothing
+	delete(r.Header, "Http2-Settings")
+}
+
+// sameUpgrade tells whether a service switches to the protocol that it was asked for.
+func sameUpgrade(asked, got http.Header) bool {
+	to := asked.Get("Upgrade")
+	return to != "" && strings.EqualFold(to, got.Get("Upgrade"))
 }
 
 // webSocketNames are spelled by RFC 6455 as net/http does not spell them. Programs that mind the case are wrong, and

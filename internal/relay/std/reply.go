@@ -35,6 +35,10 @@ func (x *exchange) replyFor(err error) *relay.Reply {
 		return relay.Refuse(http.StatusRequestTimeout,
 			fault.New(fault.CodeClientTooSlow, "nothing of the request's body came for %s", x.w.stall).
 				Fix("send the body without pauses"))
+	case errors.Is(err, errClientLate):
+		return relay.Refuse(http.StatusRequestTimeout,
+			fault.New(fault.CodeClientTooSlow, "the request's body was not here when the time for an answer was over").
+				Fix("send the body faster, or let the operator raise `timeout`"))
 	case errors.Is(err, errClientBody):
 		return relay.Refuse(http.StatusBadRequest,
 			fault.New(fault.CodeRequestRefused, "the request's body cannot be read").Because(err))
@@ -140,6 +144,8 @@ func percentEncode(s string) string {
 var (
 	errClientGone = errors.New("the client went away")
 	errClientBody = errors.New("the request's body cannot be read")
+	errUnasked    = errors.New("the service switched to a protocol that it was not asked for")
+	errNoAnswer   = errors.New("the connection ended without an answer")
 	errTimeout    = &timeoutError{"the response did not begin in time"}
 	errTryTimeout = &timeoutError{"the response to one try did not begin in time"}
 )

@@ -88,12 +88,7 @@ func (x *exchange) newTry(out *http.Request, target *relay.Target, deadline time
 	ctx, cancel := context.WithCancelCause(out.Context())
 	t.cancel = cancel
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if c, ok := info.Conn.(*countedConn); ok {
-				t.written = c.written.Load()
-				t.conn.Store(c)
-			}
-		},
+		GotConn:      t.gotConn,
 		WroteHeaders: func() { t.h2sent.Store(true) },
 	})
 	t.out = out.WithContext(ctx)
@@ -104,11 +99,34 @@ func (x *exchange) newTry(out *http.Request, target *relay.Target, deadline time
 		t.out.Header.Set(relay.DeadlineHeader, strconv.FormatInt(left, 10))
 	}
 	if x.body != nil {
-		t.out.Body = x.body.open(t.out)
+		r := x.body.open(t.out)
+		t.out.Body = r
+		context.AfterFunc(ctx, func() { // the transport would wait for a read that waits for the client
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				r.giveUp()
+			}
+		})
 	} else {
 		t.out.Body = nil
 	}
 	return t
+}
+
+// gotConn is told of the connection on which the request will be written. The transport sends some requests again of
+// its own accord; after something was written that is for the Call alone to decide, so such a connection is closed
+// before it is used. Of HTTP/2 the transport sends again only what the service says that it did not process.
+func (t *try) gotConn(info httptrace.GotConnInfo) {
+	c, ok := info.Conn.(*countedConn)
+	if !ok {
+		return
+	}
+	if t.pool.transport.Protocols.HTTP1() && t.conn.Load() != nil && !t.unsent() {
+		t.cancel(errNoAnswer)
+		_ = c.Close()
+		return
+	}
+	t.written = c.written.Load()
+	t.conn.Store(c)
 }
 
 // run sends the request and returns once the response has begun.
@@ -128,7 +146,12 @@ func (t *try) run() (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, errTryTimeout
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if !sameUpgrade(t.out.Header, res.Header) {
+			_ = res.Body.Close() // the proxy would refuse it and leave the connection open
+			return nil, errUnasked
+		}
+	} else {
 		res.Body = &watched{ReadCloser: res.Body}
 	}
 	return res, nil
@@ -143,7 +166,7 @@ func (t *try) outcome(res *http.Response, err, cause error) relay.Outcome {
 	o := relay.Outcome{Err: err, Replayable: body.replayable()}
 	_, o.Refused = errors.AsType[*errRefused](err)
 	o.Unsent = !o.Refused && t.unsent()
-	if cause != nil && !errors.Is(cause, errTryTimeout) {
+	if cause != nil && !errors.Is(cause, errTryTimeout) && !errors.Is(cause, errNoAnswer) {
 		o.Refused, o.Unsent, o.Replayable = false, false, false
 		o.Gone = !errors.Is(cause, errTimeout)
 	}
@@ -166,7 +189,7 @@ func (t *try) unsent() bool {
 // explain says why there is no response, by what the exchange knows of it.
 func (x *exchange) explain(ctx context.Context, err error) error {
 	if e := x.body.clientError(); e != nil {
-		if errors.Is(e, errBodyTooLarge) || errors.Is(e, errClientStalls) {
+		if errors.Is(e, errBodyTooLarge) || errors.Is(e, errClientStalls) || errors.Is(e, errClientLate) {
 			return e
 		}
 		if ctx.Err() != nil || errors.Is(e, io.ErrUnexpectedEOF) {

@@ -28,6 +28,9 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
+	if status == http.StatusContinue {
+		return // the server says it itself, once, when the body is first read
+	}
 	if status >= 200 {
 		w.status, w.wrote = status, true
 	}
