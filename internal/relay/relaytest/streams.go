@@ -22,6 +22,7 @@ func streamTests() map[string]func(*testing.T, relay.Driver) {
 		"a service cannot switch protocols unasked":            testUpgradeUnasked,
 		"a refused upgrade is an ordinary response":            testUpgradeRefused,
 		"events arrive before the stream ends":                 testEvents,
+		"a stream in which nothing is said is not cut off":     testQuietStream,
 		"a client that goes away ends the request behind":      testClientGone,
 		"Drain waits for a WebSocket":                          testDrainWebSocket,
 		"Serve ends although a WebSocket stays open":           testServeEnds,
@@ -184,6 +185,38 @@ func testEvents(t *testing.T, d relay.Driver) {
 				}
 			}
 			res.Body.Close()
+		}
+	}
+}
+
+func testQuietStream(t *testing.T, d relay.Driver) {
+	const stall = 30 * time.Millisecond
+	rig := NewRig(t, d, Settings{Server: func(s *relay.Server) { s.StallTimeout = stall }})
+	rig.Up.Set(service, []relay.Endpoint{serveHTTP(t, "a", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "one\n")
+		flush(w)
+		quiet := time.NewTimer(10 * stall)
+		defer quiet.Stop()
+		select {
+		case <-quiet.C:
+			fmt.Fprint(w, "two\n")
+		case <-r.Context().Done():
+		}
+	})})
+	for _, h2 := range []bool{false, true} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+rig.Addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client(t, h2).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(text) != "one\ntwo\n" {
+			t.Errorf("h2 %v: got %q (%v)", h2, text, err)
 		}
 	}
 }

@@ -42,6 +42,7 @@ func (w *writer) WriteHeader(status int) {
 func (w *writer) Write(p []byte) (int, error) {
 	w.extend()
 	n, err := w.ResponseWriter.Write(p)
+	w.rest()
 	w.out.Add(int64(n))
 	if err != nil {
 		w.failed = err
@@ -49,10 +50,25 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// FlushError sends what was written, as http.ResponseController has it.
+func (w *writer) FlushError() error {
+	w.extend()
+	err := w.control.Flush()
+	w.rest()
+	return err
+}
+
 // extend gives the client time for the next write.
 func (w *writer) extend() {
 	if w.stall > 0 && !w.taken {
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.stall)) // where it is not supported there is nothing to do
+	}
+}
+
+// rest ends the time of a write that is over: over HTTP/2 it would else end a stream in which nothing is to be said.
+func (w *writer) rest() {
+	if w.stall > 0 && !w.taken {
+		_ = w.control.SetWriteDeadline(time.Time{})
 	}
 }
 
