@@ -25,7 +25,7 @@ type world struct {
 	now     time.Time
 	procs   map[run]*proc
 	served  map[string]int // replica -> run, as published
-	build   *build // the one that runs
+	build   *build         // the one that runs
 	applied replica.Service
 	svc     replica.Service
 	stopped bool
