@@ -47,25 +47,40 @@ func startGuard(command []string, mark string, logger *slog.Logger) (*guard, err
 	return g, nil
 }
 
-// launch starts a guard and tells it what there is; mu is held.
+// pipeRoom is what a pipe holds on every system while nobody reads it.
+const pipeRoom = 4096
+
+// launch starts a guard and tells it what there is; mu is held. As much as the pipe holds waits for it there
+// when it starts: should Atoll die in this very moment, the guard knows of it still.
 func (g *guard) launch() (*exec.Cmd, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	text := g.all()
+	first := min(len(text), pipeRoom)
 	cmd := &exec.Cmd{Path: g.command[0], Args: g.command, Env: []string{}, Stdin: r, SysProcAttr: detached()}
-	err = cmd.Start()
+	_, err = w.Write(text[:first])
+	if err == nil {
+		err = cmd.Start()
+	}
 	r.Close()
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
 	g.pipe, g.proc = w, cmd.Process
-	g.tell("=%s\n", g.mark)
-	for pgid, start := range g.groups {
-		g.tell("+%d %d\n", pgid, start)
-	}
+	_, _ = w.Write(text[first:]) // an error means that the guard has ended, which watch sees
 	return cmd, nil
+}
+
+// all is everything that a guard is to know, the mark first: on Linux it stands for all groups; mu is held.
+func (g *guard) all() []byte {
+	text := fmt.Appendf(nil, "=%s\n", g.mark)
+	for pgid, start := range g.groups {
+		text = fmt.Appendf(text, "+%d %d\n", pgid, start)
+	}
+	return text
 }
 
 // watch waits for guards, and starts another when one ended by itself.
