@@ -15,6 +15,8 @@
 //     drained only when a new one is ready in its place. When the new one crashes before it is ready, or its
 //     build fails, the old one goes on serving. A service with a fixed port is the exception: the old replica
 //     ends, then the new one starts.
+//   - A service has at most one build at a time. One that runs is ended when the service is stopped or is to
+//     be built in another way (Apply); what Rebuild asks for meanwhile is one build after it.
 //   - After a crash the replica is started again after a random delay below 100 ms, and the bound doubles
 //     with each further crash, up to 30 s (exponential backoff with full jitter). What can never succeed (a
 //     program that is not there, a build that failed) is not tried again until something changes.

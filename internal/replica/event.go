@@ -86,7 +86,8 @@ type Effect interface{ effect() }
 type (
 	// DoBuild runs the build; answered by BuildBegun and Built.
 	DoBuild struct{ Service Service }
-	// DoCancelBuild ends the build early; Built still follows.
+	// DoCancelBuild ends the build early: the service is stopped, or is built in another way by now. Built
+	// still follows.
 	DoCancelBuild struct{}
 	// DoStart starts a process; answered by Started and, in the end, Exited, or by StartFailed.
 	DoStart struct {

@@ -21,6 +21,7 @@ type Machine struct {
 	gen      int
 	build    buildState
 	again    bool // build once more when the one that runs has ended
+	cancels  bool // the build that runs was told to end
 	fault    *fault.Error
 	failing  bool // a replica of this generation crashed, and none has been ready yet
 	stopping bool
@@ -228,6 +229,7 @@ func (s *step) apply(svc Service) {
 	down := slices.ContainsFunc(s.m.slots, func(c slot) bool { return c.state == Crashed || c.state == BackingOff })
 	switch {
 	case first || !svc.sameBuild(old):
+		s.cancelBuild() // what it makes is of no use any more, and it may never end
 		s.renew(true)
 	case !svc.sameProcess(old) || down:
 		s.renew(false)
@@ -273,7 +275,13 @@ func (s *step) renew(build bool) {
 
 func (s *step) stop() {
 	s.m.stopping, s.m.again = true, false
-	if s.m.buildActive() {
+	s.cancelBuild()
+}
+
+// cancelBuild ends the build that runs or waits for its turn, if there is one. Built tells when it has ended.
+func (s *step) cancelBuild() {
+	if s.m.buildActive() && !s.m.cancels {
+		s.m.cancels = true
 		s.do(DoCancelBuild{})
 	}
 }
@@ -305,6 +313,7 @@ func (s *step) built(f *fault.Error) {
 	if !s.m.buildActive() {
 		return
 	}
+	s.m.cancels = false
 	switch {
 	case s.m.stopping:
 		s.m.build = buildFailed // it was cancelled: what comes next builds again

@@ -25,10 +25,18 @@ type world struct {
 	now     time.Time
 	procs   map[run]*proc
 	served  map[string]int // replica -> run, as published
-	build   bool
+	build   *build         // the one that runs
+	applied replica.Service
 	svc     replica.Service
 	stopped bool
 	log     []string
+}
+
+// build is one that was asked for and has not ended.
+type build struct {
+	command   string
+	hangs     bool // ends only when it is cancelled
+	cancelled bool
 }
 
 type run struct {
@@ -70,6 +78,12 @@ func joinLines(lines []string) string {
 
 func (w *world) step(e replica.Event) {
 	w.log = append(w.log, fmt.Sprintf("%s %T%+v", w.now.Format("05.000"), e, e))
+	switch e := e.(type) {
+	case replica.Apply:
+		w.applied, w.stopped = e.Service, false
+	case replica.Stop:
+		w.stopped = true
+	}
 	before := w.m
 	statusBefore := fmt.Sprint(before.Status())
 	m, effects := w.m.Step(w.now, 0.5, e)
@@ -87,10 +101,15 @@ func (w *world) step(e replica.Event) {
 func (w *world) check(f replica.Effect) {
 	switch f := f.(type) {
 	case replica.DoBuild:
-		if w.build {
+		if w.build != nil {
 			w.fail("two builds at a time")
 		}
-		w.build = true
+		w.build = &build{command: f.Service.Build}
+	case replica.DoCancelBuild:
+		if w.build == nil || w.build.cancelled {
+			w.fail("there is no build to cancel, or it is cancelled already")
+		}
+		w.build.cancelled = true
 	case replica.DoStart:
 		for r, p := range w.procs {
 			if r.replica == f.Replica {
@@ -150,8 +169,11 @@ func (w *world) invariants() {
 			w.fail("%s run %d is published, but it has ended", id, n)
 		}
 	}
-	if w.m.Ended() && (len(w.procs) > 0 || w.build) {
+	if w.m.Ended() && (len(w.procs) > 0 || w.build != nil) {
 		w.fail("the machine has ended, processes have not")
+	}
+	if w.build != nil && !w.build.cancelled && (w.stopped || w.build.command != w.applied.Build) {
+		w.fail("%q is still built, stopped: %t, wanted: %q", w.build.command, w.stopped, w.applied.Build)
 	}
 	var ids []string
 	for _, s := range w.m.Status() {
@@ -194,8 +216,11 @@ func (w *world) answers() []replica.Event {
 		}
 		out = append(out, replica.Exited{Replica: r.replica, Run: r.n, Exit: replica.Exit{Code: 1}})
 	}
-	if w.build {
-		out = append(out, replica.BuildBegun{}, replica.Built{}, replica.Built{Fault: fault.New(fault.CodeReplicaBuildFailed, "no")})
+	if b := w.build; b != nil {
+		out = append(out, replica.BuildBegun{})
+		if !b.hangs || b.cancelled {
+			out = append(out, replica.Built{}, replica.Built{Fault: fault.New(fault.CodeReplicaBuildFailed, "no")})
+		}
 	}
 	return out
 }
@@ -218,7 +243,7 @@ func (w *world) happen(e replica.Event) {
 			delete(w.served, e.Replica)
 		}
 	case replica.Built:
-		w.build = false
+		w.build = nil
 	}
 	w.step(e)
 }
@@ -282,10 +307,8 @@ func (w *world) request(t *rapid.T) replica.Event {
 		if rapid.Bool().Draw(t, "kill") && w.stopped {
 			return replica.KillAll{}
 		}
-		w.stopped = true
 		return replica.Stop{}
 	}
-	w.stopped = false
 	return replica.Apply{Service: w.svc}
 }
 
@@ -309,9 +332,17 @@ func TestNoHistoryBreaksTheRulesOfAReplica(t *testing.T) {
 			case pick == 8:
 				w.now = w.now.Add(time.Duration(rapid.IntRange(0, 40_000).Draw(t, "wait")) * time.Millisecond)
 				w.step(replica.Tick{})
+			case w.build != nil && rapid.IntRange(0, 3).Draw(t, "hang") == 0:
+				w.build.hangs = true
 			default:
 				w.step(w.request(t))
 			}
+		}
+		if w.build != nil && w.build.hangs && !w.build.cancelled { // what helps is another build, or none
+			if w.svc.Build += " -j1"; rapid.Bool().Draw(t, "none") {
+				w.svc.Build = ""
+			}
+			w.step(replica.Apply{Service: w.svc})
 		}
 		if !w.stopped { // what is down for good comes up again with the next Restart
 			w.step(replica.Rebuild{})
@@ -321,7 +352,6 @@ func TestNoHistoryBreaksTheRulesOfAReplica(t *testing.T) {
 			w.fail("stopped, and not ended")
 		}
 		if !w.stopped {
-			w.stopped = true
 			w.step(replica.Stop{})
 			w.settle()
 		}
@@ -348,7 +378,9 @@ func TestNoShortHistoryOfOneReplicaBreaksTheRules(t *testing.T) {
 		if left == 0 {
 			return
 		}
-		events := append(w.answers(), replica.Tick{}, replica.Rebuild{}, replica.Restart{}, replica.Stop{})
+		other := w.applied
+		other.Build = map[string]string{"make": "make all", "make all": "make"}[other.Build]
+		events := append(w.answers(), replica.Tick{}, replica.Rebuild{}, replica.Restart{}, replica.Stop{}, replica.Apply{Service: other})
 		for _, e := range events {
 			next := w.fork()
 			if _, tick := e.(replica.Tick); tick {
@@ -370,6 +402,10 @@ func TestNoShortHistoryOfOneReplicaBreaksTheRules(t *testing.T) {
 func (w *world) fork() *world {
 	c := *w
 	c.procs, c.served = map[run]*proc{}, map[string]int{}
+	if w.build != nil {
+		b := *w.build
+		c.build = &b
+	}
 	for r, p := range w.procs {
 		q := *p
 		c.procs[r] = &q

@@ -459,6 +459,55 @@ func TestRebuildsDuringABuildBecomeOne(t *testing.T) {
 	})
 }
 
+// hang is a build that ends only when it is cancelled.
+func hang(ctx context.Context, _ replica.BuildSpec) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAnotherBuildEndsOneThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := driver()
+		d.Builds["hang"] = hang
+		s := newStage(t, d, replica.Options{Builds: 1})
+		svc := orders("serve")
+		svc.Build = "hang"
+		s.Apply([]replica.Service{svc})
+		pass(time.Minute)
+		if got := s.states(); !slices.Equal(got, []string{"orders-1 building"}) {
+			t.Fatalf("states %v", got)
+		}
+		svc.Build = "compile"
+		s.Apply([]replica.Service{svc})
+		pass(time.Minute)
+		if got := s.states(); !slices.Equal(got, []string{"orders-1 ready"}) {
+			t.Errorf("states %v", got)
+		}
+		if told := s.told(replica.Crashed); len(told) > 0 {
+			t.Errorf("the cancelled build is told as failed: %+v", told)
+		}
+	})
+}
+
+func TestStopEndsABuildThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := driver()
+		d.Builds["hang"] = hang
+		s := newStage(t, d, replica.Options{})
+		svc := orders("serve")
+		svc.Build = "hang"
+		s.Apply([]replica.Service{svc})
+		pass(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestNoMoreBuildsAtATimeThanAllowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,10 @@
 // folder of the repository, or of the application where there is none) does not matter, nor what the service excludes, nor version control, Atoll's own
 // state, node_modules, and the temporary files of editors.
 //
+// Of a tree without a service, which is the folder of a whole application, only files named service.yaml or
+// atoll.yaml matter: that a new service appears is told as a change of the manifest, any other file below it
+// that belongs to no service is not told at all.
+//
 // # Guarantees
 //
 // A change is told when a file's content has become another, never because it was merely touched or written
@@ -20,5 +24,6 @@
 //
 // Changes of one service are told in order. While the receiver is busy, further changes of a service join
 // the one that waits: there is one for each service at most. The channel is closed when the context ends.
-// A folder that cannot be read is logged and watched no further.
+// A folder that cannot be read is logged and watched no further. That not every folder can be watched is
+// logged and given to Options.Warn.
 package source

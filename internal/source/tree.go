@@ -12,9 +12,10 @@ import (
 // maxHash is the largest file whose content is compared.
 const maxHash = 8 << 20
 
-// Tree is what one service is built from.
+// Tree is what one service is built from. One without a service is a folder in which services may appear: of
+// its files only those named service.yaml or atoll.yaml matter, and they are told as changes of the manifest.
 type Tree struct {
-	Service string
+	Service string   // "" for the folder of an application
 	Dir     string   // absolute
 	Exclude []string // patterns as in .gitignore, relative to Dir
 	Also    []string // further folders, absolute or relative to Dir
@@ -49,11 +50,20 @@ func below(dir, file string) bool {
 	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
 }
 
+// manifestName tells whether a file is a manifest by its name.
+func manifestName(file string) bool {
+	name := filepath.Base(file)
+	return name == "service.yaml" || name == "atoll.yaml"
+}
+
 // owners are the roots that a path belongs to and matters to. The folder of a service within that of another
-// belongs to the inner one alone.
+// belongs to the inner one alone. To a root without a service, of all files only manifests matter.
 func owners(roots []root, file string, isDir bool) []root {
 	var out []root
 	for _, r := range roots {
+		if r.service == "" && !isDir && !manifestName(file) {
+			continue
+		}
 		if below(r.dir, file) && (r.also || !innerRoot(roots, r, file)) && !r.ignore.ignored(file, isDir) {
 			out = append(out, r)
 		}

@@ -25,12 +25,17 @@ type Options struct {
 	Quiet  time.Duration // how long it must be quiet before a change is told; 100 ms
 	Limit  time.Duration // after which it is told anyway; 2 s
 	Poll   time.Duration // how often the trees are looked through where the system cannot notify; 2 s
+
+	// Warn is given, besides the logger, the warning that the trees are looked through instead of watched: at
+	// most once by each Watch. It is called by Watch or by its goroutine, so it must not wait for a change.
+	// nil is not called.
+	Warn func(*fault.Error)
 }
 
 // Change is what changed in one service, or in the manifest.
 type Change struct {
 	Service  string   // "" for the manifest
-	Manifest bool     // files of Options.Files changed
+	Manifest bool     // files of Options.Files, or a service.yaml or atoll.yaml below a tree without a service
 	Files    []string // sorted; of a service relative to its folder if they are in it, else absolute
 }
 
@@ -77,6 +82,7 @@ type watch struct {
 
 	watched map[string]bool            // folders
 	polling bool                       // the system cannot notify of everything
+	warned  bool                       // of the limit of watches
 	dirty   map[string]bool            // paths to look at
 	lost    bool                       // notifications were lost: look at everything
 	pending map[string]map[string]bool // service -> files that wait to be told; "" is the manifest
@@ -298,10 +304,22 @@ func (w *watch) watchFolder(dir string) {
 		w.watched[dir] = true
 	case errors.Is(err, fs.ErrNotExist): // the poll or its parent tells when it is there
 		w.polling = w.polling || slices.ContainsFunc(w.roots, func(r root) bool { return r.dir == dir })
-	case !w.polling:
+	default:
 		w.polling = true
-		f := fault.Warn(fault.CodeSourceWatchLimit, "not every folder can be watched; Atoll looks at the files every %s instead", w.o.Poll).
-			Fix("raise the limit: sudo sysctl fs.inotify.max_user_watches=524288")
-		w.o.Logger.Warn(f.Text, "code", string(f.Code), "remedy", f.Remedy, "error", err)
+		w.warn(err)
+	}
+}
+
+// warn says once that the system cannot notify of everything.
+func (w *watch) warn(cause error) {
+	if w.warned {
+		return
+	}
+	w.warned = true
+	f := fault.Warn(fault.CodeSourceWatchLimit, "not every folder can be watched; Atoll looks at the files every %s instead", w.o.Poll).
+		Because(cause).Fix("raise the limit: sudo sysctl fs.inotify.max_user_watches=524288")
+	w.o.Logger.Warn(f.Text, "code", string(f.Code), "remedy", f.Remedy, "error", cause)
+	if w.o.Warn != nil {
+		w.o.Warn(f)
 	}
 }

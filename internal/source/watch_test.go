@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/source"
 )
 
@@ -203,6 +204,35 @@ func TestFilesOfTheManifestAreToldApart(t *testing.T) {
 	f.expect("manifest: service.yaml")
 	f.write(".env", "A=1")
 	f.expect("manifest: .env")
+}
+
+func TestOfTheApplicationsFolderOnlyManifestsAreTold(t *testing.T) {
+	t.Parallel()
+	f := newField(t, map[string]string{"atoll.yaml": "a", "README.md": "a", "orders/main.go": "a"},
+		&source.Options{Files: []string{"atoll.yaml"}}, source.Tree{}, orders)
+	f.write("README.md", "b")
+	f.write("docs/notes.txt", "b")
+	f.settle()
+	f.write("orders/main.go", "b")
+	f.expect("orders: main.go") // and nothing of the folder before it
+	f.write("stock/main.go", "a")
+	f.write("stock/service.yaml", "a")
+	f.expect("manifest: service.yaml")
+	f.write("README.md", "c")
+	f.settle()
+	f.write("atoll.yaml", "b")
+	f.expect("manifest: atoll.yaml")
+}
+
+func TestThatNotEveryFolderCanBeWatchedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var told []*fault.Error
+	o := &source.Options{Warn: func(f *fault.Error) { told = append(told, f) }}
+	// A folder below a file is one that the system refuses to watch, whatever the limit.
+	newField(t, map[string]string{"file": "a"}, o, source.Tree{Service: "a", Dir: "file/a"}, source.Tree{Service: "b", Dir: "file/b"})
+	if len(told) != 1 || told[0].Code != fault.CodeSourceWatchLimit || told[0].Remedy == "" {
+		t.Errorf("told %v", told)
+	}
 }
 
 func TestChangesThatNobodyTakesAreJoined(t *testing.T) {

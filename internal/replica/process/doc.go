@@ -3,7 +3,7 @@
 //
 // # What a process gets
 //
-// Its folder, exactly the environment of its spec and PORT, an empty standard input, and a process group of
+// Its folder, exactly the environment of its spec, PORT and ATOLL_RUN (see below), an empty standard input, and a process group of
 // its own. A run command of plain words is executed as it stands; one that needs a shell is given to
 // /bin/sh -c. Without a fixed port the driver binds port 0, notes what it got and gives that to the process;
 // in the moment between, another program may take the port: Exit.PortTaken tells, and the supervisor tries
@@ -22,12 +22,19 @@
 //     CleanLeftovers ends what is still there when Atoll comes back. A process that merely has the same pid
 //     is left alone.
 //
-// What leaves its group (a daemon that calls setsid) is not followed.
+// On Linux, what leaves its group (a daemon that calls setsid) is known by its mark: the variable ATOLL_RUN in
+// its environment, which children inherit, names the driver's folder, the Atoll that started it, and the
+// replica. At the end of a replica every process with its mark is killed, in Close and by the guard every one
+// with the mark of the driver, and by CleanLeftovers every one with that of the folder whose Atoll runs no
+// more: whatever its group, if its environment may be read, and after its start time was checked. Each time
+// all processes are looked at once, and again, three times at most, while there are new ones. A daemon of a
+// build is left for the next build, until Close, unless the build is cancelled. A process that is started with an environment without the
+// mark, outside of its group, is not followed; nor is any that left its group on systems other than Linux.
 //
 // # Limits
 //
 // Memory and CPU are limited by a cgroup for each replica, version 2 or 1, where Atoll may make one below
-// its own; else a warning says once that limits are not enforced. On systems other than Linux they never are.
+// its own; else a warning (Options.Warn, and the log) says once that limits are not enforced. On systems other than Linux they never are.
 //
 // # Failure and backpressure
 //

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,11 +23,16 @@ type Options struct {
 	Logger *slog.Logger // for operators; nil discards
 	Guard  []string     // command line of the guard, such as {"/path/atoll", "guard"}; nil goes without
 	Host   string       // loopback address of the replicas; 127.0.0.1
+
+	// Warn is given, besides the logger, what a user should know: that limits are not enforced. It is called
+	// at most once with each code, by any goroutine, and must not block. nil is not called.
+	Warn func(*fault.Error)
 }
 
 // Driver starts processes. Its methods may be called by many goroutines at once.
 type Driver struct {
 	o       Options
+	mark    string // of everything that it starts
 	forks   *forks
 	guard   *guard
 	ledger  *ledger
@@ -55,12 +59,15 @@ func New(o *Options) (*Driver, error) {
 		d.o.Host = "127.0.0.1"
 	}
 	var err error
+	if d.mark, err = newMark(d.o.Dir); err != nil {
+		return nil, err
+	}
 	if d.ledger, err = openLedger(d.o.Dir); err != nil {
 		return nil, err
 	}
 	d.forks = newForks()
 	if len(d.o.Guard) > 0 {
-		if d.guard, err = startGuard(d.o.Guard, d.o.Logger); err != nil {
+		if d.guard, err = startGuard(d.o.Guard, d.mark, d.o.Logger); err != nil {
 			d.forks.close()
 			return nil, err
 		}
@@ -69,10 +76,11 @@ func New(o *Options) (*Driver, error) {
 	return d, nil
 }
 
-// Close ends the guard, which kills whatever still runs, and gives everything back.
+// Close ends the guard, which kills whatever still runs, kills what left its group, and gives everything back.
 func (d *Driver) Close() error {
 	err := d.guard.close()
 	d.forks.close()
+	sweep(ofDriver(d.mark), 0)
 	d.cgroups.close()
 	return errors.Join(err, d.ledger.close())
 }
@@ -92,7 +100,7 @@ func (d *Driver) Start(ctx context.Context, spec replica.Spec) (replica.Process,
 	if err != nil {
 		return nil, err
 	}
-	env := append(slices.Clone(spec.Env), "PORT="+strconv.Itoa(port))
+	env := append(marked(spec.Env, d.mark, spec.Replica), "PORT="+strconv.Itoa(port))
 	cmd, err := command(spec.Service, "run", spec.Dir, spec.Run, env)
 	if err != nil {
 		release()
@@ -127,6 +135,9 @@ func (d *Driver) confine(spec replica.Spec) *cgroup {
 			f := fault.Warn(fault.CodeReplicaLimitsOff, "limits of memory and CPU are not enforced").
 				Fix("on Linux, run Atoll where it may make cgroups: as root, or as a systemd unit with Delegate=yes")
 			d.o.Logger.Warn(f.Text, "code", string(f.Code), "remedy", f.Remedy, "error", err)
+			if d.o.Warn != nil {
+				d.o.Warn(f.Because(err))
+			}
 		})
 		return nil
 	}
@@ -140,7 +151,8 @@ func startFault(who, path string, err error) error {
 
 // Build runs a build command.
 func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
-	cmd, err := command(spec.Service, "build", spec.Dir, spec.Command, spec.Env)
+	who := "build:" + spec.Service
+	cmd, err := command(spec.Service, "build", spec.Dir, spec.Command, marked(spec.Env, d.mark, who))
 	if err != nil {
 		return err
 	}
@@ -154,6 +166,7 @@ func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
 	stop()
 	switch {
 	case ctx.Err() != nil:
+		sweep(ofOne(d.mark, who), g.start)
 		return ctx.Err()
 	case exit.Code == 0:
 		return nil
@@ -167,6 +180,9 @@ func (d *Driver) Build(ctx context.Context, spec replica.BuildSpec) error {
 // one stream name both outputs go there.
 func (d *Driver) spawn(cmd *exec.Cmd, limits *cgroup, service, id string, out output, streams ...string) (*group, error) {
 	g := &group{cmd: cmd, ended: d.forgetGroup}
+	if id != "" {
+		g.strays = ofOne(d.mark, id)
+	}
 	for i, stream := range streams {
 		w, err := g.pipe(out.stream(stream))
 		if err != nil {

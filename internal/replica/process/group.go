@@ -22,6 +22,9 @@ type group struct {
 	pid   int
 	start uint64 // start time of the process, 0 if not known
 	ended func(pid int)
+	// strays matches the mark of what left the group and is to end with it; nil for a build, whose daemons
+	// are left for the next one.
+	strays func(mark string) bool
 
 	enclosure enclosure
 
@@ -63,11 +66,14 @@ func (g *group) begin() error {
 	return err
 }
 
-// wait returns when the process has ended, its group is killed and its output is read.
+// wait returns when the process has ended, what is left of it is killed and its output is read.
 func (g *group) wait() replica.Exit {
 	awaitEnd(g.pid)
 	exit := g.reap()
 	exit.At = time.Now()
+	if g.strays != nil {
+		sweep(g.strays, g.start)
+	}
 	g.ended(g.pid)
 	for _, r := range g.readEnds {
 		_ = r.SetReadDeadline(exit.At.Add(strayOutput)) // a pipe has deadlines; without one it is read to its end

@@ -23,6 +23,7 @@ const guardFarewell = 2 * time.Second
 // guard is the process that ends every group when Atoll dies, seen from Atoll. A nil guard does nothing.
 type guard struct {
 	command []string
+	mark    string
 	logger  *slog.Logger
 	gone    sync.WaitGroup // the goroutine that waits for the guard
 
@@ -34,8 +35,8 @@ type guard struct {
 }
 
 // startGuard starts the guard, which must run GuardMain.
-func startGuard(command []string, logger *slog.Logger) (*guard, error) {
-	g := &guard{command: command, logger: logger, groups: map[int]uint64{}}
+func startGuard(command []string, mark string, logger *slog.Logger) (*guard, error) {
+	g := &guard{command: command, mark: mark, logger: logger, groups: map[int]uint64{}}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	cmd, err := g.launch()
@@ -46,24 +47,40 @@ func startGuard(command []string, logger *slog.Logger) (*guard, error) {
 	return g, nil
 }
 
-// launch starts a guard and tells it what there is; mu is held.
+// pipeRoom is what a pipe holds on every system while nobody reads it.
+const pipeRoom = 4096
+
+// launch starts a guard and tells it what there is; mu is held. As much as the pipe holds waits for it there
+// when it starts: should Atoll die in this very moment, the guard knows of it still.
 func (g *guard) launch() (*exec.Cmd, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	text := g.all()
+	first := min(len(text), pipeRoom)
 	cmd := &exec.Cmd{Path: g.command[0], Args: g.command, Env: []string{}, Stdin: r, SysProcAttr: detached()}
-	err = cmd.Start()
+	_, err = w.Write(text[:first])
+	if err == nil {
+		err = cmd.Start()
+	}
 	r.Close()
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
 	g.pipe, g.proc = w, cmd.Process
-	for pgid, start := range g.groups {
-		g.tell("+%d %d\n", pgid, start)
-	}
+	_, _ = w.Write(text[first:]) // an error means that the guard has ended, which watch sees
 	return cmd, nil
+}
+
+// all is everything that a guard is to know, the mark first: on Linux it stands for all groups; mu is held.
+func (g *guard) all() []byte {
+	text := fmt.Appendf(nil, "=%s\n", g.mark)
+	for pgid, start := range g.groups {
+		text = fmt.Appendf(text, "+%d %d\n", pgid, start)
+	}
+	return text
 }
 
 // watch waits for guards, and starts another when one ended by itself.
@@ -125,37 +142,57 @@ func (g *guard) close() error {
 	return nil
 }
 
-// GuardMain is the body of the guard: it reads "+PGID START" and "-PGID" lines from stdin until that ends,
-// which means that Atoll has, and then kills the groups that were added and not removed. A group whose first
+// GuardMain is the body of the guard: it reads "=MARK", "+PGID START" and "-PGID" lines from stdin until that
+// ends, which means that Atoll has, and then kills the groups that were added and not removed, and whatever
+// else bears the mark of the driver. A group whose first
 // process has another start time is somebody else's by now and is left alone. It ignores the signals that end
 // programs: it is to outlive Atoll by a moment. It returns the context's error if that ends first, and kills
 // nothing then.
 func GuardMain(ctx context.Context, stdin io.Reader) error {
 	ignoreSignals()
-	groups := map[int]uint64{}
+	var c charge
 	ended := make(chan error, 1)
-	go func() { ended <- readGroups(stdin, groups) }()
+	go func() { ended <- c.read(stdin) }()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case err := <-ended:
-		for pgid, start := range groups {
-			if now, ok := startTime(pgid); !ok || start == 0 || now == start {
-				killPID(-pgid)
-			}
-		}
+		c.end()
 		return err
 	}
 }
 
-// readGroups applies lines to groups until the end. A line that it does not understand is skipped: better to
-// go on than to leave what is known.
-func readGroups(r io.Reader, groups map[int]uint64) error {
+// charge is what a guard watches over.
+type charge struct {
+	mark   string         // "" if it was not told
+	groups map[int]uint64 // pgid -> start time, 0 if not known
+}
+
+// end kills it.
+func (c *charge) end() {
+	for pgid, start := range c.groups {
+		if now, ok := startTime(pgid); !ok || start == 0 || now == start {
+			killPID(-pgid)
+		}
+	}
+	if c.mark != "" {
+		sweep(ofDriver(c.mark), 0)
+	}
+}
+
+// read applies lines until the end. A line that it does not understand is skipped: better to go on than to
+// leave what is known.
+func (c *charge) read(r io.Reader) error {
+	c.groups = map[int]uint64{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		sign, rest := byte(0), lines.Text()
 		if rest != "" {
 			sign, rest = rest[0], rest[1:]
+		}
+		if sign == '=' {
+			c.mark = rest
+			continue
 		}
 		number, start, _ := strings.Cut(rest, " ")
 		pgid, err := strconv.Atoi(number)
@@ -164,9 +201,9 @@ func readGroups(r io.Reader, groups map[int]uint64) error {
 		}
 		switch sign {
 		case '+':
-			groups[pgid], _ = strconv.ParseUint(start, 10, 64) // 0 stands for not known
+			c.groups[pgid], _ = strconv.ParseUint(start, 10, 64) // 0 stands for not known
 		case '-':
-			delete(groups, pgid)
+			delete(c.groups, pgid)
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -144,14 +144,17 @@ func serve(polite bool) int {
 func family(args []string) int {
 	child := exec.Command(os.Args[0], "helper", "hang")
 	child.Stdout = os.Stdout // holds the pipe
-	if len(args) > 0 && args[0] == "stray" {
+	if len(args) > 0 {       // "stray", or "bare", which has no environment either
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if args[0] == "bare" {
+			child.Env = []string{}
+		}
 	}
 	if err := child.Start(); err != nil {
 		return 1
 	}
 	fmt.Fprintln(os.Stdout, "child", child.Process.Pid)
-	if len(args) > 0 {
+	if len(args) == 1 { // the second may be "stay"
 		return 7
 	}
 	<-time.After(time.Hour)
@@ -220,7 +223,7 @@ func listenAndServe(s *http.Server) int {
 }
 
 // atoll is a program that supervises a family, prints the pids of both, and waits to be killed. Its
-// arguments: the driver's folder, and "guard" or "alone". The folder is an argument of the guard as well, to
+// arguments: the driver's folder, "guard" or "alone", and those of the family. The folder is an argument of the guard as well, to
 // find it by.
 func atoll(args []string) int {
 	o := &process.Options{Dir: args[0]}
@@ -233,7 +236,7 @@ func atoll(args []string) int {
 		return 1
 	}
 	p, err := d.Start(context.Background(), replica.Spec{
-		Service: "orders", Replica: "orders-1", Dir: args[0], Run: self("family"), Env: []string{"ATOLL_REPLICA=orders-1"},
+		Service: "orders", Replica: "orders-1", Dir: args[0], Run: self("family", args[2:]...), Env: []string{"ATOLL_REPLICA=orders-1"},
 		Output: func(l replica.Line) { fmt.Fprintln(os.Stdout, l.Text) },
 	})
 	if err != nil {

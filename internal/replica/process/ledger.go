@@ -134,11 +134,27 @@ func readLedger(path string) ([]entry, error) {
 }
 
 // CleanLeftovers ends what an earlier run with that folder left running, and returns the number of process
-// groups that it ended. A process is recognised by pid, start time and boot; of a group whose first process
-// is gone, the rest by the replica in its environment. What belongs to an Atoll that still runs is left
+// groups, and of processes outside of them, that it ended. A process is recognised by pid, start time and
+// boot; of a group whose first process is gone, the rest by the replica in its environment; on Linux, whatever
+// else there is by the mark in its environment. What belongs to an Atoll that still runs is left
 // alone. It is to be called before New, and returns when what it killed is gone or the context has ended.
 func CleanLeftovers(ctx context.Context, dir string, logger *slog.Logger) (int, error) {
-	path := filepath.Join(dir, ledgerName)
+	folder, err := markFolder(dir)
+	if err != nil {
+		return 0, err
+	}
+	n, err := cleanLedger(ctx, filepath.Join(dir, ledgerName), logger)
+	if strays := sweepLeftovers(ctx, ofTheDead(folder)); strays > 0 {
+		n += strays
+		if logger != nil {
+			logger.Info("ended what an earlier run left outside of its groups", "processes", strays)
+		}
+	}
+	return n, err
+}
+
+// cleanLedger ends what a ledger names.
+func cleanLedger(ctx context.Context, path string, logger *slog.Logger) (int, error) {
 	entries, err := readLedger(path)
 	if err != nil || len(entries) == 0 {
 		return 0, err

@@ -130,9 +130,26 @@ func TestKillOfAProcessIsSeenAtOnceAndEndsItsGroup(t *testing.T) {
 	eventually(t, "the child in the group is gone", func() bool { return !runs(child) })
 }
 
-func TestAStrayThatHoldsTheOutputDoesNotHideTheEnd(t *testing.T) {
+func TestWhatLeftItsGroupEndsWithItsReplica(t *testing.T) {
 	t.Parallel()
-	p, out := start(t, open(t, nil), self("family", "stray"), nil)
+	d := open(t, nil)
+	other, otherOut := start(t, d, self("family", "stray", "stay"), func(s *replica.Spec) { s.Replica = "orders-2" })
+	bystander := otherOut.number(t, "child")
+	p, out := start(t, d, self("family", "stray"), nil)
+	child := out.number(t, "child")
+	<-p.Done()
+	if exit := p.Exit(); exit.Code != 7 {
+		t.Errorf("exit %+v", exit)
+	}
+	eventually(t, "the stray is gone", func() bool { return !runs(child) })
+	if !runs(bystander) || !runs(other.PID()) {
+		t.Error("what another replica started was killed")
+	}
+}
+
+func TestAStrayWithoutAMarkThatHoldsTheOutputDoesNotHideTheEnd(t *testing.T) {
+	t.Parallel()
+	p, out := start(t, open(t, nil), self("family", "bare"), nil)
 	child := out.number(t, "child")
 	defer func() { _ = syscall.Kill(child, syscall.SIGKILL) }() // it left the group on purpose
 	<-p.Done()
@@ -144,16 +161,63 @@ func TestAStrayThatHoldsTheOutputDoesNotHideTheEnd(t *testing.T) {
 	}
 }
 
+func TestCloseEndsTheDaemonsOfBuilds(t *testing.T) {
+	t.Parallel()
+	d, err := process.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &output{}
+	err = d.Build(t.Context(), replica.BuildSpec{Service: "orders", Dir: t.TempDir(), Command: self("family", "stray"), Output: out.take})
+	if err == nil {
+		t.Error("the helper ends with 7")
+	}
+	child := out.number(t, "child")
+	if !runs(child) {
+		t.Error("the daemon of a build ended before Close")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the daemon is gone", func() bool { return !runs(child) })
+}
+
+func TestABuildThatIsCancelledLeavesNoDaemon(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &output{}
+	ended := make(chan error, 1)
+	d, dir := open(t, nil), t.TempDir()
+	go func() {
+		ended <- d.Build(ctx, replica.BuildSpec{Service: "orders", Dir: dir, Command: self("family", "stray", "stay"), Output: out.take})
+	}()
+	child := out.number(t, "child")
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	eventually(t, "the daemon is gone", func() bool { return !runs(child) })
+}
+
 func TestTheEnvironmentIsExactlyWhatWasGiven(t *testing.T) {
 	t.Parallel()
-	p, out := start(t, open(t, nil), self("env"), func(s *replica.Spec) { s.Env = []string{"A=1", "B=two words", "ATOLL_REPLICA=orders-1"} })
+	p, out := start(t, open(t, nil), self("env"), func(s *replica.Spec) {
+		s.Env = []string{"A=1", "B=two words", "ATOLL_REPLICA=orders-1", "ATOLL_RUN=of an Atoll above this one"}
+	})
 	<-p.Done()
 	_, port, _ := net.SplitHostPort(p.Addr())
 	want := []string{"A=1", "ATOLL_REPLICA=orders-1", "B=two words", "PORT=" + port}
-	got := out.all()
+	marks := 0
+	got := slices.DeleteFunc(out.all(), func(kv string) bool {
+		mark := strings.HasPrefix(kv, "ATOLL_RUN=") && strings.HasSuffix(kv, "/orders-1")
+		if mark {
+			marks++
+		}
+		return mark
+	})
 	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("environment %q, want %q", got, want)
+	if !slices.Equal(got, want) || marks != 1 {
+		t.Errorf("environment %q, want %q and one mark", got, want)
 	}
 }
 
@@ -285,9 +349,10 @@ func TestACommandRunsAsAShellWouldRunIt(t *testing.T) {
 }
 
 // supervised runs the helper "atoll" with a family below it.
-func supervised(t *testing.T, dir, mode string) (atoll *exec.Cmd, parent, child int) {
+func supervised(t *testing.T, dir, mode string, family ...string) (atoll *exec.Cmd, parent, child int) {
 	t.Helper()
-	atoll = exec.CommandContext(context.Background(), os.Args[0], "helper", "atoll", dir, mode)
+	args := append([]string{"helper", "atoll", dir, mode}, family...)
+	atoll = exec.CommandContext(context.Background(), os.Args[0], args...)
 	pipe, err := atoll.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +392,30 @@ func TestNothingSurvivesAKillOfAtoll(t *testing.T) {
 	began := time.Now()
 	eventually(t, "parent and grandchild are gone", func() bool { return !runs(parent) && !runs(child) })
 	t.Logf("gone after %s", time.Since(began))
+}
+
+func TestWhatLeftItsGroupDoesNotSurviveAKillOfAtoll(t *testing.T) {
+	t.Parallel()
+	atoll, parent, child := supervised(t, t.TempDir(), "guard", "stray", "stay")
+	killHard(t, atoll)
+	eventually(t, "parent and stray are gone", func() bool { return !runs(parent) && !runs(child) })
+}
+
+func TestTheNextRunEndsWhatLeftItsGroup(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	atoll, parent, child := supervised(t, dir, "alone", "stray", "stay")
+	if n, err := process.CleanLeftovers(t.Context(), dir, nil); n != 0 || err != nil || !runs(parent) || !runs(child) {
+		t.Fatalf("cleaned %d under an Atoll that runs, %v", n, err)
+	}
+	killHard(t, atoll)
+	eventually(t, "the kernel ended the direct child", func() bool { return !runs(parent) })
+	if n, err := process.CleanLeftovers(t.Context(), t.TempDir(), nil); n != 0 || err != nil || !runs(child) {
+		t.Errorf("cleaned %d of another folder, %v", n, err)
+	}
+	if n, err := process.CleanLeftovers(t.Context(), dir, nil); n != 1 || err != nil || runs(child) {
+		t.Errorf("cleaned %d, %v; the stray runs: %t", n, err, runs(child))
+	}
 }
 
 // guardOf finds the guard of a helper "atoll" by the folder among its arguments.
@@ -476,9 +565,14 @@ func TestTheLedgerNamesWhatRunsAndIsGoneInTheEnd(t *testing.T) {
 func TestLimitsAreEnforcedOrSaidNotToBe(t *testing.T) {
 	t.Parallel()
 	var log lockedBuffer
-	d := open(t, &process.Options{Logger: log.logger()})
+	var told []*fault.Error
+	d := open(t, &process.Options{Logger: log.logger(), Warn: func(f *fault.Error) { told = append(told, f) }})
 	p, _ := start(t, d, self("spin"), func(s *replica.Spec) { s.Limits.CPU = 0.1 })
 	if strings.Contains(log.String(), string(fault.CodeReplicaLimitsOff)) {
+		start(t, d, self("spin"), func(s *replica.Spec) { s.Replica, s.Limits.CPU = "orders-2", 0.1 })
+		if len(told) != 1 || told[0].Code != fault.CodeReplicaLimitsOff {
+			t.Errorf("told %v, want one warning", told)
+		}
 		t.Skip("no cgroup can be made here; the driver says so")
 	}
 	self, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID()))
