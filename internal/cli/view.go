@@ -189,6 +189,9 @@ func (v *view) line(e *api.Event) (line string, grave bool) {
 	p := v.paint
 	line = p.dim(e.Time.Local().Format("15:04:05.000")) + " "
 	if e.Kind != api.EventReplica {
+		if e.Fault != nil && e.Fault.Severity == fault.SeverityWarning {
+			return line + p.yellow(clean(e.Text)) + "\n    = " + clean(e.Fault.Remedy), true
+		}
 		if e.Fault != nil {
 			return line + p.red(clean(e.Text)) + "\n    " + clean(e.Fault.Error()), true
 		}

@@ -189,7 +189,7 @@ func (p *Platform) startTelemetry(context.Context, *manifest.App) error {
 }
 
 func (p *Platform) startDriver(context.Context, *manifest.App) error {
-	driver, err := process.New(&process.Options{Dir: p.state.dir, Logger: p.log, Guard: p.o.Guard})
+	driver, err := process.New(&process.Options{Dir: p.state.dir, Logger: p.log, Guard: p.o.Guard, Warn: p.warn})
 	if err != nil {
 		return err
 	}
@@ -412,6 +412,11 @@ func (p *Platform) end(ctx context.Context) error {
 
 // StateDir is the folder that holds the application's state.
 func (p *Platform) StateDir() string { return p.state.dir }
+
+// warn tells of something that is not as it was asked for.
+func (p *Platform) warn(f *fault.Error) {
+	p.events.add(api.Event{Time: time.Now(), Kind: api.EventNotice, Text: f.Text, Fault: f})
+}
 
 // notice tells of something that is nobody's fault.
 func (p *Platform) notice(text string) {

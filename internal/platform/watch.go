@@ -73,7 +73,7 @@ func (p *Platform) beginWatch(ctx context.Context) (*watching, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watching{end: cancel}
 	w.trees, w.files = watched(p.current())
-	changes, err := source.Watch(ctx, w.trees, &source.Options{Logger: p.log, App: p.o.Dir, Files: w.files})
+	changes, err := source.Watch(ctx, w.trees, &source.Options{Logger: p.log, App: p.o.Dir, Files: w.files, Warn: p.warn})
 	if err != nil {
 		cancel()
 		return nil, err
