@@ -130,75 +130,6 @@ func TestKillOfAProcessIsSeenAtOnceAndEndsItsGroup(t *testing.T) {
 	eventually(t, "the child in the group is gone", func() bool { return !runs(child) })
 }
 
-func TestWhatLeftItsGroupEndsWithItsReplica(t *testing.T) {
-	t.Parallel()
-	d := open(t, nil)
-	other, otherOut := start(t, d, self("family", "stray", "stay"), func(s *replica.Spec) { s.Replica = "orders-2" })
-	bystander := otherOut.number(t, "child")
-	p, out := start(t, d, self("family", "stray"), nil)
-	child := out.number(t, "child")
-	<-p.Done()
-	if exit := p.Exit(); exit.Code != 7 {
-		t.Errorf("exit %+v", exit)
-	}
-	eventually(t, "the stray is gone", func() bool { return !runs(child) })
-	if !runs(bystander) || !runs(other.PID()) {
-		t.Error("what another replica started was killed")
-	}
-}
-
-func TestAStrayWithoutAMarkThatHoldsTheOutputDoesNotHideTheEnd(t *testing.T) {
-	t.Parallel()
-	p, out := start(t, open(t, nil), self("family", "bare"), nil)
-	child := out.number(t, "child")
-	defer func() { _ = syscall.Kill(child, syscall.SIGKILL) }() // it left the group on purpose
-	<-p.Done()
-	if exit := p.Exit(); exit.Code != 7 {
-		t.Errorf("exit %+v", exit)
-	}
-	if !runs(child) {
-		t.Error("the test is void: the stray ended too")
-	}
-}
-
-func TestCloseEndsTheDaemonsOfBuilds(t *testing.T) {
-	t.Parallel()
-	d, err := process.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &output{}
-	err = d.Build(t.Context(), replica.BuildSpec{Service: "orders", Dir: t.TempDir(), Command: self("family", "stray"), Output: out.take})
-	if err == nil {
-		t.Error("the helper ends with 7")
-	}
-	child := out.number(t, "child")
-	if !runs(child) {
-		t.Error("the daemon of a build ended before Close")
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the daemon is gone", func() bool { return !runs(child) })
-}
-
-func TestABuildThatIsCancelledLeavesNoDaemon(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	out := &output{}
-	ended := make(chan error, 1)
-	d, dir := open(t, nil), t.TempDir()
-	go func() {
-		ended <- d.Build(ctx, replica.BuildSpec{Service: "orders", Dir: dir, Command: self("family", "stray", "stay"), Output: out.take})
-	}()
-	child := out.number(t, "child")
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	eventually(t, "the daemon is gone", func() bool { return !runs(child) })
-}
-
 func TestTheEnvironmentIsExactlyWhatWasGiven(t *testing.T) {
 	t.Parallel()
 	p, out := start(t, open(t, nil), self("env"), func(s *replica.Spec) {
@@ -394,30 +325,6 @@ func TestNothingSurvivesAKillOfAtoll(t *testing.T) {
 	t.Logf("gone after %s", time.Since(began))
 }
 
-func TestWhatLeftItsGroupDoesNotSurviveAKillOfAtoll(t *testing.T) {
-	t.Parallel()
-	atoll, parent, child := supervised(t, t.TempDir(), "guard", "stray", "stay")
-	killHard(t, atoll)
-	eventually(t, "parent and stray are gone", func() bool { return !runs(parent) && !runs(child) })
-}
-
-func TestTheNextRunEndsWhatLeftItsGroup(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	atoll, parent, child := supervised(t, dir, "alone", "stray", "stay")
-	if n, err := process.CleanLeftovers(t.Context(), dir, nil); n != 0 || err != nil || !runs(parent) || !runs(child) {
-		t.Fatalf("cleaned %d under an Atoll that runs, %v", n, err)
-	}
-	killHard(t, atoll)
-	eventually(t, "the kernel ended the direct child", func() bool { return !runs(parent) })
-	if n, err := process.CleanLeftovers(t.Context(), t.TempDir(), nil); n != 0 || err != nil || !runs(child) {
-		t.Errorf("cleaned %d of another folder, %v", n, err)
-	}
-	if n, err := process.CleanLeftovers(t.Context(), dir, nil); n != 1 || err != nil || runs(child) {
-		t.Errorf("cleaned %d, %v; the stray runs: %t", n, err, runs(child))
-	}
-}
-
 // guardOf finds the guard of a helper "atoll" by the folder among its arguments.
 func guardOf(t *testing.T, dir string) int {
 	t.Helper()
@@ -565,19 +472,28 @@ func TestTheLedgerNamesWhatRunsAndIsGoneInTheEnd(t *testing.T) {
 func TestLimitsAreEnforcedOrSaidNotToBe(t *testing.T) {
 	t.Parallel()
 	var log lockedBuffer
-	var told []*fault.Error
-	d := open(t, &process.Options{Logger: log.logger(), Warn: func(f *fault.Error) { told = append(told, f) }})
+	d := open(t, &process.Options{Logger: log.logger()})
 	p, _ := start(t, d, self("spin"), func(s *replica.Spec) { s.Limits.CPU = 0.1 })
 	if strings.Contains(log.String(), string(fault.CodeReplicaLimitsOff)) {
-		start(t, d, self("spin"), func(s *replica.Spec) { s.Replica, s.Limits.CPU = "orders-2", 0.1 })
-		if len(told) != 1 || told[0].Code != fault.CodeReplicaLimitsOff {
-			t.Errorf("told %v, want one warning", told)
-		}
 		t.Skip("no cgroup can be made here; the driver says so")
 	}
 	self, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID()))
 	if err != nil || !strings.Contains(string(self), fmt.Sprintf("/atoll-%d/orders-1", os.Getpid())) {
 		t.Errorf("the process is in %s, %v", self, err)
+	}
+}
+
+func TestThatLimitsAreNotEnforcedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var told []*fault.Error
+	d := open(t, &process.Options{Warn: func(f *fault.Error) { told = append(told, f) }})
+	for range 2 {
+		start(t, d, self("idle"), func(s *replica.Spec) {
+			s.Replica, s.Limits.CPU = "no-folder/orders-1", 0.1 // a name that no cgroup can have
+		})
+	}
+	if len(told) != 1 || told[0].Code != fault.CodeReplicaLimitsOff || told[0].Remedy == "" {
+		t.Errorf("told %v, want one warning", told)
 	}
 }
 
