@@ -26,8 +26,8 @@ import (
 type Private struct {
 	bin   string // folder of initdb and postgres
 	dir   string
-	port  int    // 0 until Command chose one
-	admin string // empty until then
+	port  int      // 0 until Command chose one
+	admin string   // empty until then
 	drop  []string // command that becomes a lesser user, which PostgreSQL demands of root
 }
 
