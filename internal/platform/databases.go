@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,11 +16,7 @@ import (
 	"github.com/atollhq/atoll/internal/telemetry"
 )
 
-const (
-	databaseLimit  = 60 * time.Second // for all databases of a start or reload to be there
-	postgresGrace  = 10 * time.Second // for the private server to end by itself
-	postgresServer = "postgres"       // its name in the logs
-)
+const databaseLimit = 60 * time.Second // for all databases of a start or reload to be there
 
 // databases provisions the databases of services. The server for PostgreSQL is found or started at the first need.
 type databases struct {
@@ -33,9 +27,9 @@ type databases struct {
 	notice func(text string)
 
 	mu      sync.Mutex
-	server  *postgres.Server // guarded by mu
-	address string           // guarded by mu: of the administrator of server
-	private replica.Process  // guarded by mu: the private server, if there is one
+	named   *postgres.Server // guarded by mu: the server that is named, if one is
+	address string           // guarded by mu: of the administrator of named
+	private *private         // guarded by mu: the server that runs here, if one does
 }
 
 // provision answers the DATABASE_URL of each service that has a database.
@@ -87,82 +81,53 @@ func (d *databases) one(ctx context.Context, app *manifest.App, s *manifest.Serv
 
 // postgres is the server that the manifest names, else the environment, else a private one.
 func (d *databases) postgres(ctx context.Context, app *manifest.App) (*postgres.Server, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	address := app.Postgres
 	if address == "" {
 		address = app.Env["ATOLL_POSTGRES"]
 	}
-	if d.server != nil && (address == d.address || address == "" && d.private != nil) {
-		return d.server, nil
-	}
 	if address == "" {
-		started, err := d.startPrivate(ctx)
-		if err != nil {
-			return nil, err
-		}
-		address = started
+		return d.own(ctx, app.Name)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.named != nil && address == d.address {
+		return d.named, nil
 	}
 	server, err := postgres.Dial(ctx, app.Name, address, d.dir+"/postgres")
 	if err != nil {
 		return nil, err
 	}
-	d.server, d.address = server, address
+	d.named, d.address = server, address
 	return server, nil
 }
 
-// startPrivate starts a server and answers the URL of its administrator. The caller holds mu.
-func (d *databases) startPrivate(ctx context.Context) (string, error) {
-	private, err := postgres.NewPrivate(ctx, d.dir+"/postgres")
-	if err != nil {
-		return "", err
+// own is the private server, which is started at the first need. One that is being started again is waited for.
+func (d *databases) own(ctx context.Context, app string) (*postgres.Server, error) {
+	d.mu.Lock()
+	private := d.private
+	if private == nil {
+		defer d.mu.Unlock()
+		started, err := d.startPrivate(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		d.private = started
+		return started.server, nil
 	}
-	command, err := private.Command(ctx)
-	if err != nil {
-		return "", err
+	d.mu.Unlock()
+	if err := private.program.Await(ctx, nil); err != nil {
+		return nil, err
 	}
-	process, err := d.driver.Start(ctx, replica.Spec{
-		Service: postgresServer, Replica: postgresServer, Dir: "/", Run: strings.Join(command, " "),
-		Env: []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"},
-		Output: func(l replica.Line) {
-			d.record(&telemetry.Record{
-				Time: l.Time, Service: postgresServer, Replica: postgresServer, Stream: l.Stream,
-				Level: telemetry.LevelOf(l.Text), Text: l.Text,
-			})
-		},
-	})
-	if err != nil {
-		return "", fmt.Errorf("start private PostgreSQL: %w", err)
-	}
-	d.private = process
-	if err := private.Await(ctx, process.Done()); err != nil {
-		return "", err
-	}
-	d.notice("no PostgreSQL server is named, so a private one runs, with its data in " + private.Dir())
-	return private.Admin(), nil
+	return private.server, nil
 }
 
 // close ends the private server, if there is one.
 func (d *databases) close() {
 	d.mu.Lock()
-	process := d.private
-	d.private, d.server = nil, nil
+	private := d.private
+	d.private, d.named = nil, nil
 	d.mu.Unlock()
-	if process == nil {
-		return
+	if private != nil {
+		private.close()
 	}
-	if err := process.Terminate(); err != nil {
-		d.log.Warn("end private PostgreSQL", "error", err)
-	}
-	timer := time.NewTimer(postgresGrace)
-	defer timer.Stop()
-	select {
-	case <-process.Done():
-		return
-	case <-timer.C:
-	}
-	if err := process.Kill(); err != nil {
-		d.log.Warn("kill private PostgreSQL", "error", err)
-	}
-	<-process.Done()
 }

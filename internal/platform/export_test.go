@@ -1,7 +1,19 @@
 package platform
 
+import (
+	"context"
+	"log/slog"
+
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/replica"
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
 // What the tests of this package look at from outside.
-type Events = events
+type (
+	Events    = events
+	Databases = databases
+)
 
 // NewEvents, Only, Passed and Shown are for tests.
 var (
@@ -19,3 +31,25 @@ var (
 
 // MaxEvents is for tests.
 const MaxEvents = maxEvents
+
+// NewDatabases provisions the databases of an application in dir, and tells of errors and of what there is to notice.
+func NewDatabases(dir string, driver replica.Driver, record func(*telemetry.Record), notice func(string)) *Databases {
+	return &databases{dir: dir, driver: driver, log: slog.New(slog.DiscardHandler), record: record, notice: notice}
+}
+
+// Provision is for tests.
+func Provision(ctx context.Context, d *Databases, app *manifest.App) (map[string]string, error) {
+	return d.provision(ctx, app)
+}
+
+// CloseDatabases is for tests.
+var CloseDatabases = (*databases).close
+
+// PrivateDir is where the private server, which runs, has its data.
+func PrivateDir(d *Databases) string { return d.private.program.Dir() }
+
+// SwapDriver changes by what the private server is started.
+func SwapDriver(d *Databases, driver replica.Driver) (before replica.Driver) {
+	before, d.driver = d.driver, driver
+	return before
+}

@@ -26,7 +26,8 @@ import (
 type Private struct {
 	bin   string // folder of initdb and postgres
 	dir   string
-	admin string
+	port  int      // 0 until Command chose one
+	admin string   // empty until then
 	drop  []string // command that becomes a lesser user, which PostgreSQL demands of root
 }
 
@@ -143,6 +144,9 @@ func reachable(dir string) string {
 
 func (p *Private) data() string { return filepath.Join(p.dir, "data") }
 
+// lock is the file by which PostgreSQL holds its data, and tells of itself.
+func (p *Private) lock() string { return filepath.Join(p.data(), "postmaster.pid") }
+
 func (p *Private) passwordFile() string { return filepath.Join(p.dir, "password") }
 
 // initialise makes the administrator's password and the data folder, each whole or not at all.
@@ -184,26 +188,36 @@ func (p *Private) writePassword() error {
 	return giveToOwnerOf(info, p.passwordFile())
 }
 
-// Command chooses a port and returns the command that runs the server, to be run in the root folder.
+// Command returns the command that runs the server, to be run in the root folder. It chooses a port the first time and
+// keeps it, so that a server that is started again is found where it was.
 func (p *Private) Command(ctx context.Context) ([]string, error) {
 	if err := p.awaitPredecessor(ctx); err != nil {
 		return nil, err
 	}
+	if p.port == 0 {
+		if err := p.choosePort(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return append(slices.Clone(p.drop), filepath.Join(p.bin, "postgres"), "-D", p.data(),
+		"-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=400"), nil
+}
+
+// choosePort settles where the server listens, and with it the administrator's URL.
+func (p *Private) choosePort(ctx context.Context) error {
 	password, err := os.ReadFile(p.passwordFile())
 	if err != nil {
-		return nil, fmt.Errorf("read PostgreSQL's password: %w", err)
+		return fmt.Errorf("read PostgreSQL's password: %w", err)
 	}
-	port, err := freePort(ctx)
-	if err != nil {
-		return nil, err
+	if p.port, err = freePort(ctx); err != nil {
+		return err
 	}
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(adminRole, strings.TrimSpace(string(password))),
-		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Path: "/postgres", RawQuery: "sslmode=disable",
+		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)), Path: "/postgres", RawQuery: "sslmode=disable",
 	}
 	p.admin = u.String()
-	return append(slices.Clone(p.drop), filepath.Join(p.bin, "postgres"), "-D", p.data(),
-		"-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=400"), nil
+	return nil
 }
 
 // awaitPredecessor waits until the server of an earlier run, which was killed, is gone. One that is dead but still waits
@@ -215,16 +229,15 @@ func (p *Private) awaitPredecessor(ctx context.Context) error {
 	defer cancel()
 	ticker := time.NewTicker(between)
 	defer ticker.Stop()
-	lock := filepath.Join(p.data(), "postmaster.pid")
 	for {
-		text, err := os.ReadFile(lock)
+		text, err := os.ReadFile(p.lock())
 		if err != nil {
 			return nil // there is no lock, or PostgreSQL says what is the matter with it
 		}
 		first, _, _ := strings.Cut(string(text), "\n")
 		pid, err := strconv.Atoi(strings.TrimSpace(first))
 		if err != nil || !running(pid, p.data()) {
-			if err := os.Remove(lock); err != nil {
+			if err := os.Remove(p.lock()); err != nil {
 				return fmt.Errorf("remove lock of a PostgreSQL that is gone: %w", err)
 			}
 			return nil
@@ -251,7 +264,8 @@ func freePort(ctx context.Context) (int, error) {
 // Admin is the URL by which databases are made, once Command has been called.
 func (p *Private) Admin() string { return p.admin }
 
-// Await returns when the server answers, or with the reason why it does not: ctx ended, or exited was closed.
+// Await returns when the server answers, or with the reason why it does not: ctx ended, or exited was closed. It
+// connects only when the server has said that it is ready, since a server that is asked earlier logs an error.
 func (p *Private) Await(ctx context.Context, exited <-chan struct{}) error {
 	const between = 20 * time.Millisecond
 	timer := time.NewTimer(0)
@@ -265,11 +279,20 @@ func (p *Private) Await(ctx context.Context, exited <-chan struct{}) error {
 				Fix("look at its log: atoll logs postgres")
 		case <-timer.C:
 		}
-		if conn, err := pgx.Connect(ctx, p.admin); err == nil {
-			return closeCommonDatabases(ctx, conn)
+		if p.ready() {
+			if conn, err := pgx.Connect(ctx, p.admin); err == nil {
+				return closeCommonDatabases(ctx, conn)
+			}
 		}
 		timer.Reset(between)
 	}
+}
+
+// ready tells whether the lock file says that the server lets clients in, which stands in its eighth line.
+func (p *Private) ready() bool {
+	text, err := os.ReadFile(p.lock())
+	lines := strings.Split(string(text), "\n")
+	return err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
 }
 
 // closeCommonDatabases shuts everybody but the administrator out of the databases that come with the server.

@@ -1,13 +1,8 @@
 package logfile
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
+	"math"
 	"slices"
 
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -15,33 +10,45 @@ import (
 
 // cursor is how far a reader has come in the records of one service.
 type cursor struct {
-	service string
 	segment int
 	offset  int64
+}
+
+// extent is what there was to read of a service at one moment: its segments from the cursor on, oldest first.
+type extent struct {
+	service  string
+	segments []int
+	size     int64 // of the last segment
+	at       *cursor
+}
+
+// reader is one Read.
+type reader struct {
+	store *Store
+	query *telemetry.Query
+	at    map[string]*cursor // by service
 }
 
 // Read calls yield with the records that q chooses, by time. It returns when there are no more, or, when q follows,
 // when ctx ends or the store is closed; an error of yield ends it and is returned.
 //
-// Every service's records are read at once up to the last, so Read holds in memory what q chooses, or q.Last
-// records where that is set.
+// Records of one service come in the order in which they were appended, even where their times do not. Read holds
+// one record of each service in memory, or, until it follows, twice q.Last of them where that is set; then it
+// starts with the newest segments and goes back no further than it has to.
 func (s *Store) Read(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error {
-	cursors := map[string]*cursor{}
-	last := q.Last
+	r := &reader{store: s, query: q, at: map[string]*cursor{}}
+	read := r.merge
+	if q.Last > 0 {
+		read = r.last
+	}
 	for {
 		s.mu.Lock()
 		changed, closed := s.changed, s.closed
 		s.mu.Unlock()
-		batch, err := s.advance(ctx, q, cursors, last)
-		if err != nil {
+		if err := read(ctx, yield); err != nil {
 			return err
 		}
-		for i := range batch {
-			if err := yield(&batch[i]); err != nil {
-				return err
-			}
-		}
-		last = 0
+		read = r.merge
 		if !q.Follow || closed {
 			return nil
 		}
@@ -53,77 +60,144 @@ func (s *Store) Read(ctx context.Context, q *telemetry.Query, yield func(*teleme
 	}
 }
 
-// advance reads on in each service and returns what q chooses, by time.
-func (s *Store) advance(ctx context.Context, q *telemetry.Query, cursors map[string]*cursor, last int) ([]telemetry.Record, error) {
-	services := q.Services
+// extents is what there is to read now. What is appended later is left to the next time, so that a busy writer cannot
+// keep a reader from its end.
+func (r *reader) extents() []extent {
+	services := slices.Clone(r.query.Services)
 	if len(services) == 0 {
-		services = s.services()
+		services = r.store.services()
 	}
-	var batch []telemetry.Record
-	for _, name := range services {
-		c := cursors[name]
-		if c == nil {
-			c = &cursor{service: name}
-			cursors[name] = c
+	slices.Sort(services)
+	var extents []extent
+	for _, name := range slices.Compact(services) {
+		at := r.at[name]
+		if at == nil {
+			at = &cursor{}
+			r.at[name] = at
 		}
-		for _, number := range s.segments(name) {
-			if number < c.segment {
-				continue
-			}
-			if number > c.segment {
-				c.segment, c.offset = number, 0
-			}
-			err := s.readSegment(ctx, c, func(r *telemetry.Record) {
-				if q.Matches(r) {
-					batch = append(batch, *r)
-				}
-			})
-			if err != nil {
-				return nil, err
+		e := extent{service: name, at: at}
+		for _, number := range r.store.segments(name) {
+			if number >= at.segment {
+				e.segments = append(e.segments, number)
 			}
 		}
-		if over := len(batch) - 2*last; last > 0 && over > 0 {
-			slices.SortStableFunc(batch, byTime)
-			batch = slices.Delete(batch, 0, len(batch)-last)
+		if n := len(e.segments); n > 0 {
+			e.size = r.store.size(name, e.segments[n-1])
+			extents = append(extents, e)
 		}
 	}
-	slices.SortStableFunc(batch, byTime)
-	if last > 0 && len(batch) > last {
-		batch = batch[len(batch)-last:]
-	}
-	return batch, nil
+	return extents
 }
 
-func byTime(a, b telemetry.Record) int { return a.Time.Compare(b.Time) }
+// merge calls yield with what the query chooses from the cursors on, and moves them to the end of the extents.
+func (r *reader) merge(ctx context.Context, yield func(*telemetry.Record) error) error {
+	var sources []*source
+	defer func() {
+		for _, src := range sources {
+			src.close()
+		}
+	}()
+	for _, e := range r.extents() {
+		src := &source{store: r.store, query: r.query, extent: e}
+		sources = append(sources, src)
+		if err := src.next(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		sources = slices.DeleteFunc(sources, func(src *source) bool { return src.head.record == nil })
+		if len(sources) == 0 {
+			return nil
+		}
+		first := slices.MinFunc(sources, func(a, b *source) int { return a.head.compare(b.head) })
+		if err := yield(first.head.record); err != nil {
+			return err
+		}
+		if err := first.next(ctx); err != nil {
+			return err
+		}
+	}
+}
 
-// readSegment reads the whole lines from the cursor to the end of its segment. One that was pruned meanwhile is
-// passed over; a line that is no record is too.
-func (s *Store) readSegment(ctx context.Context, c *cursor, take func(*telemetry.Record)) error {
-	file, err := os.Open(s.path(c.service, c.segment))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open log segment: %w", err)
-	}
-	defer file.Close()
-	if _, err := file.Seek(c.offset, io.SeekStart); err != nil {
-		return fmt.Errorf("seek in log segment: %w", err)
-	}
-	lines := bufio.NewReaderSize(file, 64<<10)
-	for ctx.Err() == nil {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return nil // a line without its end is still being written
-		}
+// last calls yield with the last of what the query chooses, and moves the cursors to the end of the extents.
+func (r *reader) last(ctx context.Context, yield func(*telemetry.Record) error) error {
+	var chosen []placed
+	for _, e := range r.extents() {
+		tail, err := r.tail(ctx, &e)
 		if err != nil {
-			return fmt.Errorf("read log segment: %w", err)
+			return err
 		}
-		c.offset += int64(len(line))
-		var r telemetry.Record
-		if json.Unmarshal(line, &r) == nil {
-			take(&r)
+		chosen = append(chosen, tail...)
+		slices.SortStableFunc(chosen, placed.compare)
+		chosen = slices.Delete(chosen, 0, max(len(chosen)-r.query.Last, 0))
+	}
+	for _, p := range chosen {
+		if err := yield(p.record); err != nil {
+			return err
 		}
 	}
-	return ctx.Err()
+	return nil
+}
+
+// tail is the last of what the query chooses of one service, in order. Segments are read from the newest back.
+func (r *reader) tail(ctx context.Context, e *extent) ([]placed, error) {
+	var parts [][]*telemetry.Record // newest first
+	found := 0
+	for i, number := range slices.Backward(e.segments) {
+		at := cursor{segment: number}
+		part, err := r.segmentTail(ctx, e, &at, r.query.Last-found)
+		if err != nil {
+			return nil, err
+		}
+		if i == len(e.segments)-1 {
+			*e.at = at
+		}
+		parts = append(parts, part)
+		if found += len(part); found >= r.query.Last {
+			break
+		}
+	}
+	tail := make([]placed, 0, found)
+	var before placed
+	for _, part := range slices.Backward(parts) {
+		for _, record := range part {
+			before = before.then(record)
+			tail = append(tail, before)
+		}
+	}
+	return tail, nil
+}
+
+// segmentTail is the last of what the query chooses of the segment that the cursor is in, which is moved to its end.
+func (r *reader) segmentTail(ctx context.Context, e *extent, at *cursor, most int) ([]*telemetry.Record, error) {
+	lines, err := r.store.lines(e, at)
+	if err != nil || lines == nil {
+		return nil, err
+	}
+	defer lines.close()
+	var found []*telemetry.Record
+	for {
+		record, err := lines.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if record == nil {
+			return slices.Delete(found, 0, max(len(found)-most, 0)), nil
+		}
+		if !r.query.Matches(record) {
+			continue
+		}
+		if len(found)-most >= most {
+			found = slices.Delete(found, 0, len(found)-most)
+		}
+		found = append(found, record)
+	}
+}
+
+// limit is up to where a segment of the extent is read: those before the last do not change any more.
+func (e *extent) limit(number int) int64 {
+	if number == e.segments[len(e.segments)-1] {
+		return e.size
+	}
+	return math.MaxInt64
 }
