@@ -66,7 +66,7 @@ func (p *private) start(ctx context.Context) (replica.Process, error) {
 		return nil, err
 	}
 	process, err := p.driver.Start(ctx, replica.Spec{
-		Service: postgresServer, Replica: postgresServer, Dir: "/", Run: strings.Join(command, " "),
+		Service: postgresServer, Replica: postgresServer, Dir: "/", Run: quoted(command),
 		Env: []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"},
 		Output: func(l replica.Line) {
 			p.record(&telemetry.Record{
@@ -163,4 +163,13 @@ func (p *private) end(process replica.Process) {
 func (p *private) close() {
 	p.stop()
 	<-p.done
+}
+
+// quoted is a command as a shell reads it, whatever its words hold.
+func quoted(command []string) string {
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return strings.Join(words, " ")
 }
