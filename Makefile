@@ -82,7 +82,13 @@ check-dead:
 bench-%: ## bench-NAME: measure, see bench/README.md
 	go run ./bench/$*
 
+# Package and name of each fuzz target.
+FUZZ := manifest/FuzzLoadNeverPanicsAndFaultsAlwaysHaveAPlace gateway/FuzzKeySet gateway/FuzzRoutePattern \
+	relay/FuzzCleanPath relay/FuzzParseTraceparent replica/process/FuzzShellWords
+FUZZTIME ?= 5m
+
 .PHONY: soak
-soak: test-deps ## the long proofs
+soak: test-deps ## the long proofs; FUZZTIME is for each fuzz target
 	ATOLL_SOAK=1 go test -race -count=1 -timeout 60m ./test/chaos ./internal/replica
-	go test ./internal/manifest -run '^$$' -fuzz FuzzLoad -fuzztime 10m
+	@for f in $(FUZZ); do echo "fuzz $$f"; \
+		go test ./internal/$$(dirname $$f) -run '^$$' -fuzz "^$$(basename $$f)$$" -fuzztime $(FUZZTIME) || exit 1; done
