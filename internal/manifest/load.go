@@ -34,6 +34,9 @@ func Find(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, err := os.Stat(abs); err != nil {
+		return "", fault.New(fault.CodeManifestMissing, "there is no folder %s", abs).Fix("correct what stands behind -C")
+	}
 	for at := abs; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, AppFile)); err == nil {
 			return at, nil

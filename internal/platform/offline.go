@@ -72,12 +72,10 @@ func Remove(dir string) error {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
-	if filepath.Base(filepath.Dir(dir)) == "copies" {
-		err = errors.Join(err, os.Remove(dir))
-	}
 	if err := errors.Join(err, s.release()); err != nil {
 		return fmt.Errorf("remove state: %w", err)
 	}
+	_ = os.Remove(dir) // it stays where it holds copies
 	return nil
 }
 

@@ -32,6 +32,9 @@ func Pretty(r *Record) string {
 		delete(fields, key)
 	}
 	var b strings.Builder
+	if message == "request" {
+		message = request(fields)
+	}
 	b.WriteString(message)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if b.Len() > 0 {
@@ -40,6 +43,32 @@ func Pretty(r *Record) string {
 		fmt.Fprintf(&b, "%s=%s", key, prettyValue(fields[key]))
 	}
 	return b.String()
+}
+
+// request is a line of an access log as people read it; the fields that it shows are taken out.
+func request(fields map[string]any) string {
+	words := []string{"request"}
+	if method, ok := fields["method"].(string); ok {
+		words[0] = method
+		delete(fields, "method")
+	}
+	for _, key := range []string{"path", "status", "duration_ms", "endpoint"} {
+		v, ok := fields[key]
+		if !ok {
+			continue
+		}
+		word := prettyValue(v)
+		switch key {
+		case "duration_ms":
+			word += "ms"
+		case "endpoint":
+			word = "→ " + word
+			delete(fields, "service")
+		}
+		words = append(words, word)
+		delete(fields, key)
+	}
+	return strings.Join(words, " ")
 }
 
 func prettyValue(v any) string {

@@ -52,7 +52,7 @@ func TestLinesOfCompilersAreErrors(t *testing.T) {
 }
 
 func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
-	r := telemetry.Record{Text: `{"msg":"request","path":"/hello"}`}
+	r := telemetry.Record{Text: `{"msg":"asked","path":"/hello"}`}
 	for text, want := range map[string]bool{"path=/hello": true, `"path":"/hello"`: true, "path=/other": false} {
 		q := telemetry.Query{Grep: regexp.MustCompile(regexp.QuoteMeta(text))}
 		if q.Matches(&r) != want {
@@ -64,6 +64,10 @@ func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
 func TestPrettyShowsTheMessageFirstAndDropsWhatTheRecordSays(t *testing.T) {
 	r := telemetry.Record{Text: `{"time":"x","level":"INFO","msg":"took a lead","id":7,"who":"Ann Lee","n":{"a":1}}`}
 	if got, want := telemetry.Pretty(&r), `took a lead id=7 n={"a":1} who="Ann Lee"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	r.Text = `{"msg":"request","method":"GET","path":"/a","status":200,"duration_ms":1.5,"endpoint":"a-1","service":"a","client":"::1"}`
+	if got, want := telemetry.Pretty(&r), "GET /a 200 1.5ms → a-1 client=::1"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	r.Text = "{not json"
