@@ -51,6 +51,10 @@ func TestScripts(t *testing.T) {
 		_ = os.RemoveAll(root) // the system cleans it up some day
 	})
 	goEnv := goEnvironment(t)
+	tutorial, err := filepath.Abs("../../docs/tutorial/code")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", WorkdirRoot: root, RequireUniqueNames: true, Cmds: commands(),
 		UpdateScripts: os.Getenv("ATOLL_UPDATE") != "",
@@ -60,6 +64,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", programs.Dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TUTORIAL", tutorial)
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+filepath.Join(env.WorkDir, "race"))
 			env.Vars = append(env.Vars, goEnv...)
