@@ -14,7 +14,8 @@ import (
 type pair struct{ caller, callee string }
 
 // callListeners holds the listener of each pair, by which the caller is known. A pair keeps its listener, and so its
-// address, for as long as it is declared.
+// address, as long as both services are there: when the call is no longer declared, who still makes it is told which line
+// to add, in place of finding nobody.
 type callListeners struct {
 	listen func(ctx context.Context, caller string) (net.Listener, error)
 	serve  func(ctx context.Context, ln net.Listener, caller, callee string) error
@@ -27,23 +28,25 @@ type callListeners struct {
 
 type callListener struct {
 	addr string
+	tcp  bool // the callee speaks tcp, which is served in another way
 	end  context.CancelFunc
 }
 
-// apply opens listeners for the pairs that app declares and have none. It returns what ends those that are no longer
-// declared, to be called when nobody is told their address any more.
+// apply opens listeners for the pairs that app declares and have none. It returns what ends those of services that are
+// gone, to be called when nobody is told their address any more.
 func (c *callListeners) apply(ctx context.Context, app *manifest.App) (drop func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wanted := map[pair]bool{}
 	for _, s := range app.Services {
 		for _, call := range s.Calls {
-			p := pair{s.Name, call.Service}
-			wanted[p] = true
-			if c.open[p] != nil {
-				continue
+			p, tcp := pair{s.Name, call.Service}, speaksTCP(app, call.Service)
+			if l := c.open[p]; l != nil {
+				if l.tcp == tcp {
+					continue
+				}
+				l.end()
 			}
-			if err := c.start(ctx, p); err != nil {
+			if err := c.start(ctx, p, tcp); err != nil {
 				return nil, err
 			}
 		}
@@ -52,7 +55,7 @@ func (c *callListeners) apply(ctx context.Context, app *manifest.App) (drop func
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for p, l := range c.open {
-			if !wanted[p] {
+			if app.Service(p.caller) == nil || app.Service(p.callee) == nil {
 				l.end()
 				delete(c.open, p)
 			}
@@ -60,14 +63,19 @@ func (c *callListeners) apply(ctx context.Context, app *manifest.App) (drop func
 	}, nil
 }
 
+func speaksTCP(app *manifest.App, service string) bool {
+	s := app.Service(service)
+	return s != nil && s.Protocol == manifest.ProtocolTCP
+}
+
 // start opens one listener and serves it. The caller holds mu.
-func (c *callListeners) start(ctx context.Context, p pair) error {
+func (c *callListeners) start(ctx context.Context, p pair, tcp bool) error {
 	ln, err := c.listen(ctx, p.caller)
 	if err != nil {
 		return fmt.Errorf("listen for calls of %s to %s: %w", p.caller, p.callee, err)
 	}
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	c.open[p] = &callListener{addr: ln.Addr().String(), end: end}
+	c.open[p] = &callListener{addr: ln.Addr().String(), tcp: tcp, end: end}
 	c.wait.Go(func() {
 		if err := c.serve(serving, ln, p.caller, p.callee); err != nil {
 			c.log.Error("calls end", "caller", p.caller, "callee", p.callee, "error", err)

@@ -207,7 +207,7 @@ func (p *Platform) Replicas() []api.Replica {
 		url := ""
 		if s.Addr != "" {
 			scheme := "http://"
-			if service := app.Service(s.Service); service != nil && service.Protocol == manifest.ProtocolTCP {
+			if speaksTCP(app, s.Service) {
 				scheme = "tcp://"
 			}
 			url = scheme + s.Addr

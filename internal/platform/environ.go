@@ -33,7 +33,7 @@ func (p *Platform) environ(app *manifest.App, s *manifest.Service, database stri
 	addr := func(callee string) string { return p.calls.addr(s.Name, callee) }
 	for _, call := range s.Calls {
 		scheme := "http://"
-		if callee := app.Service(call.Service); callee != nil && callee.Protocol == manifest.ProtocolTCP {
+		if speaksTCP(app, call.Service) {
 			scheme = "tcp://"
 		}
 		name := manifest.CallVariable(call.Service)

@@ -61,7 +61,7 @@ type probe func(ctx context.Context, ts *testscript.TestScript, out io.Writer, a
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){
 		"running": running, "eventually": eventually, "jwks": jwks, "token": token, "hold": hold, "kill9": kill9,
-		"fields": fields, "append": appendTo,
+		"fields": fields, "append": appendTo, "setenv": setenv,
 	}
 	for name, p := range probes() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -317,6 +317,12 @@ func token(ts *testscript.TestScript, neg bool, args []string) {
 	signed, err := unsigned.SignedString(key)
 	ts.Check(err)
 	ts.Setenv(args[0], signed)
+}
+
+// setenv VARIABLE FILE: sets a variable to what a file holds.
+func setenv(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) == 2, "setenv VARIABLE FILE")
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // hold VARIABLE: listens on a free port until the script ends, and sets a variable to it.
