@@ -92,10 +92,11 @@ func fileOf(app *manifest.App, s *manifest.Service) string {
 }
 
 // Serve serves the listener of a pair until ctx ends, then lets calls in flight end, bounded by Options.Drain, and
-// returns nil. It closes the listener. A callee that speaks tcp, or comes to, is served by Serve anew.
-func (m *Mesh) Serve(ctx context.Context, ln net.Listener, caller, callee string) error {
+// returns nil. It closes the listener. The protocol is the callee's; where it comes to be tcp or ceases to be, the pair is
+// to be served anew.
+func (m *Mesh) Serve(ctx context.Context, ln net.Listener, caller, callee string, protocol manifest.Protocol) error {
 	p := &policy{m: m, pair: pair{caller, callee}}
-	if protocol, _ := m.up.Protocol(callee); protocol == manifest.ProtocolTCP {
+	if protocol == manifest.ProtocolTCP {
 		return p.serveTCP(ctx, ln)
 	}
 	return m.up.Driver().Serve(ctx, ln, &relay.Server{

@@ -34,7 +34,8 @@ func app(calls ...manifest.Call) *manifest.App {
 func pair(t *testing.T, o *mesh.Options, callee, addr string) (m *mesh.Mesh, caller string, stop func()) {
 	t.Helper()
 	up := relay.NewUpstreams(std.New(), nil)
-	up.Declare(map[string]manifest.Protocol{"orders": "", "stock": "", "cache": manifest.ProtocolTCP})
+	protocols := map[string]manifest.Protocol{"orders": "", "stock": "", "cache": manifest.ProtocolTCP}
+	up.Declare(protocols)
 	up.Set(callee, []relay.Endpoint{{ID: callee + "-1", Service: callee, Dial: func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	}}})
@@ -42,7 +43,7 @@ func pair(t *testing.T, o *mesh.Options, callee, addr string) (m *mesh.Mesh, cal
 	ln := listen(t)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	served := make(chan error, 1)
-	go func() { served <- m.Serve(ctx, ln, "orders", callee) }()
+	go func() { served <- m.Serve(ctx, ln, "orders", callee, protocols[callee]) }()
 	stopped := false
 	stop = func() {
 		if stopped {

@@ -18,7 +18,7 @@ type pair struct{ caller, callee string }
 // to add, in place of finding nobody.
 type callListeners struct {
 	listen func(ctx context.Context, caller string) (net.Listener, error)
-	serve  func(ctx context.Context, ln net.Listener, caller, callee string) error
+	serve  func(ctx context.Context, ln net.Listener, caller, callee string, protocol manifest.Protocol) error
 	log    *slog.Logger
 
 	mu   sync.Mutex
@@ -27,9 +27,9 @@ type callListeners struct {
 }
 
 type callListener struct {
-	addr string
-	tcp  bool // the callee speaks tcp, which is served in another way
-	end  context.CancelFunc
+	addr     string
+	protocol manifest.Protocol // of the callee; tcp is served in another way
+	end      context.CancelFunc
 }
 
 // apply opens listeners for the pairs that app declares and have none. It returns what ends those of services that are
@@ -39,14 +39,14 @@ func (c *callListeners) apply(ctx context.Context, app *manifest.App) (drop func
 	defer c.mu.Unlock()
 	for _, s := range app.Services {
 		for _, call := range s.Calls {
-			p, tcp := pair{s.Name, call.Service}, speaksTCP(app, call.Service)
+			p, protocol := pair{s.Name, call.Service}, app.Service(call.Service).Protocol
 			if l := c.open[p]; l != nil {
-				if l.tcp == tcp {
+				if (l.protocol == manifest.ProtocolTCP) == (protocol == manifest.ProtocolTCP) {
 					continue
 				}
 				l.end()
 			}
-			if err := c.start(ctx, p, tcp); err != nil {
+			if err := c.start(ctx, p, protocol); err != nil {
 				return nil, err
 			}
 		}
@@ -69,15 +69,15 @@ func speaksTCP(app *manifest.App, service string) bool {
 }
 
 // start opens one listener and serves it. The caller holds mu.
-func (c *callListeners) start(ctx context.Context, p pair, tcp bool) error {
+func (c *callListeners) start(ctx context.Context, p pair, protocol manifest.Protocol) error {
 	ln, err := c.listen(ctx, p.caller)
 	if err != nil {
 		return fmt.Errorf("listen for calls of %s to %s: %w", p.caller, p.callee, err)
 	}
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	c.open[p] = &callListener{addr: ln.Addr().String(), tcp: tcp, end: end}
+	c.open[p] = &callListener{addr: ln.Addr().String(), protocol: protocol, end: end}
 	c.wait.Go(func() {
-		if err := c.serve(serving, ln, p.caller, p.callee); err != nil {
+		if err := c.serve(serving, ln, p.caller, p.callee, protocol); err != nil {
 			c.log.Error("calls end", "caller", p.caller, "callee", p.callee, "error", err)
 		}
 	})
