@@ -141,6 +141,7 @@ const (
 	goalReady  = 1.5 // s
 	goalMemory = 80  // MB
 	goalBinary = 40  // MB
+	goalGone   = 2   // s
 )
 
 func (b *bench) measure(ctx context.Context, rounds, services int) ([]result, error) {
@@ -163,6 +164,7 @@ func (b *bench) measure(ctx context.Context, rounds, services int) ([]result, er
 		figure(name, "resident memory, with guard", median(many.memory), "MB", goalMemory),
 		figure(name, "one service, start to ready", median(many.each), "ms", 0),
 		figure(name, "down", median(many.down), "s", 0),
+		figure(name, "kill -9 of Atoll to nothing left", median(many.gone), "s", goalGone),
 		figure("up, 1 built service", "start to all ready", median(one.ready), "s", 0),
 		figure("up, 1 built service", "resident memory, with guard", median(one.memory), "MB", 0),
 		figure("up, 1 built service", "one service, start to ready", median(one.each), "ms", 0),
@@ -181,6 +183,7 @@ type application struct {
 	services int
 	ready    []float64 // s
 	down     []float64 // s
+	gone     []float64 // s
 	memory   []float64 // MB
 	each     []float64 // ms: every replica
 }
@@ -224,31 +227,84 @@ func (a *application) round(ctx context.Context, b *bench) error {
 		return errors.Join(err, downErr)
 	}
 	a.down = append(a.down, time.Since(began).Seconds())
-	return err
+	return errors.Join(err, a.kill(ctx, b))
 }
 
-// look notes the memory of Atoll and of its guard, and how long each replica took.
-func (a *application) look(ctx context.Context, b *bench) error {
-	out, err := b.command(ctx, a, "ps", "--format", "json")
+// kill starts the application again, kills Atoll, and notes how long anything of it lives on.
+func (a *application) kill(ctx context.Context, b *bench) error {
+	if _, err := b.command(ctx, a, "up", "-d"); err != nil {
+		return err
+	}
+	pid, replicas, err := a.running(ctx, b)
 	if err != nil {
 		return err
+	}
+	left := append(children(pid), pid)
+	for _, r := range replicas {
+		left = append(left, r.PID)
+	}
+	atoll, err := os.FindProcess(pid)
+	if err != nil {
+		return fmt.Errorf("find Atoll: %w", err)
+	}
+	if err := atoll.Kill(); err != nil {
+		return fmt.Errorf("kill Atoll: %w", err)
+	}
+	began, limit := time.Now(), time.NewTimer(time.Minute)
+	defer limit.Stop()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for slices.ContainsFunc(left, lives) {
+		select {
+		case <-ticker.C:
+		case <-limit.C:
+			return errors.New("a minute after kill -9 something of Atoll still runs")
+		}
+	}
+	a.gone = append(a.gone, time.Since(began).Seconds())
+	return nil
+}
+
+// lives tells whether a process runs; one that only waits to be noticed does not.
+func lives(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" Z "))
+}
+
+// running is Atoll's process and its replicas.
+func (a *application) running(ctx context.Context, b *bench) (pid int, replicas []api.Replica, err error) {
+	out, err := b.command(ctx, a, "ps", "--format", "json")
+	if err != nil {
+		return 0, nil, err
 	}
 	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
 		var r api.Replica
 		if err := d.Decode(&r); err != nil {
-			return fmt.Errorf("read ps: %w", err)
+			return 0, nil, fmt.Errorf("read ps: %w", err)
 		}
-		a.each = append(a.each, float64(r.ReadyMS))
+		replicas = append(replicas, r)
 	}
 	text, err := os.ReadFile(filepath.Join(a.dir, ".atoll", api.RunFile))
 	if err != nil {
-		return fmt.Errorf("read run file: %w", err)
+		return 0, nil, fmt.Errorf("read run file: %w", err)
 	}
 	var run api.Run
 	if err := json.Unmarshal(text, &run); err != nil {
-		return fmt.Errorf("read run file: %w", err)
+		return 0, nil, fmt.Errorf("read run file: %w", err)
 	}
-	bytes, err := residentOf(run.PID, b.atoll)
+	return run.PID, replicas, nil
+}
+
+// look notes the memory of Atoll and of its guard, and how long each replica took.
+func (a *application) look(ctx context.Context, b *bench) error {
+	pid, replicas, err := a.running(ctx, b)
+	if err != nil {
+		return err
+	}
+	for _, r := range replicas {
+		a.each = append(a.each, float64(r.ReadyMS))
+	}
+	bytes, err := residentOf(pid, b.atoll)
 	a.memory = append(a.memory, float64(bytes)/mega)
 	return err
 }
@@ -274,31 +330,37 @@ func residentOf(pid int, program string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	for _, child := range children(pid) {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child)); err != nil || exe != program {
+			continue // a service, or one that has ended
+		}
+		more, err := resident(child)
+		if err != nil {
+			return 0, err
+		}
+		total += more
+	}
+	return total, nil
+}
+
+// children are the processes that a process has started; those of a thread that has ended meanwhile are left out.
+func children(pid int) (found []int) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
-		return 0, fmt.Errorf("list children: %w", err)
+		panic("bench: a pattern without brackets is refused: " + err.Error())
 	}
 	for _, name := range lists {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			continue // the thread has ended
+			continue
 		}
 		for field := range strings.FieldsSeq(string(text)) {
-			child, err := strconv.Atoi(field)
-			if err != nil {
-				return 0, fmt.Errorf("read children: %w", err)
+			if child, err := strconv.Atoi(field); err == nil {
+				found = append(found, child)
 			}
-			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child)); err != nil || exe != program {
-				continue // a service, or one that has ended
-			}
-			more, err := resident(child)
-			if err != nil {
-				return 0, err
-			}
-			total += more
 		}
 	}
-	return total, nil
+	return found
 }
 
 // resident reads VmRSS of /proc/PID/status (proc_pid_status(5)).
