@@ -47,10 +47,10 @@ func calls() map[string][]string {
 func up(t *testing.T, names ...string) *app {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("builds and runs all services")
+		t.Skip("builds and runs all services: run without -short, as make test does")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		t.Skip("node is not installed, which make test would do: apt-get install nodejs")
 	}
 	a := &app{t: t, dir: t.TempDir(), ports: map[string]string{}, running: map[string]*exec.Cmd{}, client: &http.Client{}}
 	if len(names) == 0 {

@@ -23,6 +23,12 @@ var (
 	Shown     = shown
 )
 
+// Restless is for tests.
+type Restless = restless
+
+// Filter is for tests.
+var Filter = (*restless).filter
+
 // Add and Read are for tests.
 var (
 	Add  = (*events).add

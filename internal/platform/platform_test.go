@@ -1,12 +1,16 @@
 package platform_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
@@ -63,6 +67,57 @@ func TestWhoFollowsTooSlowlyIsToldHowMuchWasMissed(t *testing.T) {
 	}
 	if err := platform.Read(events, t.Context(), 0, true, func(api.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of the reader comes back as %v", err)
+	}
+}
+
+func TestAFileThatChangesAllTheTimeIsMutedAndNoOther(t *testing.T) {
+	var r platform.Restless
+	now := time.Unix(0, 0)
+	rebuilds, muted := 0, 0
+	for range 100 { // as source tells it of a log that grows all the time
+		now = now.Add(2 * time.Second)
+		worth, found := platform.Filter(&r, "orders", []string{"data.log"}, now)
+		rebuilds, muted = rebuilds+len(worth), muted+len(found)
+	}
+	if rebuilds > 10 || muted != 1 {
+		t.Errorf("%d rebuilds, told %d times", rebuilds, muted)
+	}
+	for range 100 { // as somebody saves who works
+		now = now.Add(6 * time.Second)
+		if worth, found := platform.Filter(&r, "orders", []string{"main.go", "data.log"}, now); len(worth) != 1 || len(found) != 0 {
+			t.Fatalf("a file that is worked on: %v, muted %v", worth, found)
+		}
+	}
+	if worth, _ := platform.Filter(&r, "pay", []string{"data.log"}, now); len(worth) != 1 {
+		t.Error("the file of another service is muted too")
+	}
+}
+
+func TestTheOperatorsLogStaysSmall(t *testing.T) {
+	dir := t.TempDir()
+	log, err := platform.OpenOperatorLog(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := bytes.Repeat([]byte("x"), 1<<20)
+	for range 40 {
+		if _, err := log.Write(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	total := int64(0)
+	for _, name := range []string{"atoll.log", "atoll.log.1"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size()
+	}
+	if total < 8<<20 || total > 20<<20 {
+		t.Errorf("of 40 MiB written it keeps %d bytes", total)
 	}
 }
 

@@ -135,10 +135,10 @@ func (p *Platform) changed(c source.Change) {
 }
 
 // The times after which a file counts as one that changes all the time: a service that writes into its own folder would
-// else be replaced for ever.
+// else be replaced for ever. Under steady unrest source tells of a file every 2 s, so the window holds that many.
 const (
 	restlessTimes  = 8
-	restlessWindow = 10 * time.Second
+	restlessWindow = 30 * time.Second
 )
 
 // restless knows which files changed when. It belongs to the goroutine that watches.

@@ -17,7 +17,7 @@ func TestIgnoreDecidesAsGitDoes(t *testing.T) {
 	t.Parallel()
 	git, err := exec.LookPath("git")
 	if err != nil {
-		t.Skip("git is not installed: apt-get install git")
+		t.Skip("git is not installed, which make test would do: apt-get install git")
 	}
 	name := rapid.SampledFrom([]string{"a", "b", "ab", "a.go", "b.log", "c", "x y"})
 	word := rapid.SampledFrom([]string{"a", "b", "*", "**", "*.go", "a*", "?", "[ab]", "[!a]", "[a-c].log", "\\a", "x y", "c", "ab"})

@@ -169,7 +169,7 @@ func TestAnEndOnATakenPortSaysSo(t *testing.T) {
 func TestAServerOnIPv6LoopbackAloneIsReached(t *testing.T) {
 	t.Parallel()
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skip("no IPv6 here")
+		t.Skip("this machine has no IPv6 on loopback; runs where [::1] can be listened on")
 	} else {
 		l.Close()
 	}
@@ -475,7 +475,7 @@ func TestLimitsAreEnforcedOrSaidNotToBe(t *testing.T) {
 	d := open(t, &process.Options{Logger: log.logger()})
 	p, _ := start(t, d, self("spin"), func(s *replica.Spec) { s.Limits.CPU = 0.1 })
 	if strings.Contains(log.String(), string(fault.CodeReplicaLimitsOff)) {
-		t.Skip("no cgroup can be made here; the driver says so")
+		t.Skip("no cgroup can be made here, and the driver says so; runs as root, or in a unit with Delegate=yes")
 	}
 	self, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID()))
 	if err != nil || !strings.Contains(string(self), fmt.Sprintf("/atoll-%d/orders-1", os.Getpid())) {
@@ -502,7 +502,7 @@ func TestThatLimitsAreNotEnforcedIsToldOnce(t *testing.T) {
 func TestUsingMoreThanTheMemoryLimitIsSaidAsSuch(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("ATOLL_TEST_MEMORY_LIMIT") == "" {
-		t.Skip("set ATOLL_TEST_MEMORY_LIMIT=1 where the tests may make memory cgroups")
+		t.Skip("ends a program by its memory limit: run with ATOLL_TEST_MEMORY_LIMIT=1 where the tests may make memory cgroups")
 	}
 	p, _ := start(t, open(t, nil), self("hog"), func(s *replica.Spec) { s.Limits.Memory = 64 << 20 })
 	<-p.Done()
