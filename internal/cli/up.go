@@ -137,23 +137,27 @@ func (a *app) watchUp(ctx context.Context, p *platform.Platform, f *upFlags, beg
 			shown <- nil
 			return
 		}
-		c, err := client.Dial(ctx, p.StateDir())
-		if err != nil {
-			shown <- err
-			return
-		}
-		defer c.Close()
-		view := a.newView(c, began)
-		err = view.untilReady(ctx)
-		if err == nil {
-			err = view.follow(ctx)
-		}
-		if ctx.Err() != nil {
-			err = nil // the user has had enough
+		err := a.view(ctx, p.StateDir(), began)
+		if ctx.Err() != nil || p.Stopped() {
+			err = nil // the user has had enough; what the view could not ask for any more does not matter
 		}
 		shown <- err
 	}()
 	return shown
+}
+
+// view shows the application whose state folder is given until it or ctx ends.
+func (a *app) view(ctx context.Context, stateDir string, began time.Time) error {
+	c, err := client.Dial(ctx, stateDir)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	view := a.newView(c, began)
+	if err := view.untilReady(ctx); err != nil {
+		return err
+	}
+	return view.follow(ctx)
 }
 
 // upDetached starts this program again as a process of its own and returns when all is ready.

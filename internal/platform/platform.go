@@ -385,6 +385,16 @@ func (p *Platform) Wait(ctx context.Context) {
 // Stop asks the application to end; Wait returns then, and Close does the work.
 func (p *Platform) Stop() { p.once.Do(func() { close(p.stop) }) }
 
+// Stopped tells whether the application was asked to end.
+func (p *Platform) Stopped() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close ends the application: the gateway takes no more requests and those in flight finish, replicas drain and end,
 // then everything else. It returns when nothing is left.
 func (p *Platform) Close(ctx context.Context) error {
