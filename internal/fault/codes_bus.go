@@ -1,0 +1,7 @@
+package fault
+
+// Codes of the event bus.
+const (
+	CodeEventInvalid  Code = "event-invalid"
+	CodeEventTooLarge Code = "event-too-large"
+)
