@@ -18,7 +18,7 @@ func (b *Bus) janitor(ctx context.Context) {
 	ticker := time.NewTicker(janitorEvery)
 	defer ticker.Stop()
 	for {
-		if err := b.tidy(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := b.Tidy(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			b.logger.Error("log of events not tidied, trying again", "error", err)
 		}
 		select {
@@ -29,8 +29,8 @@ func (b *Bus) janitor(ctx context.Context) {
 	}
 }
 
-// tidy drops what need not be kept.
-func (b *Bus) tidy(ctx context.Context, now time.Time) error {
+// Tidy drops what need not be kept. The bus does so by itself, every ten seconds.
+func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
 	c := b.config.Load()
 	bounds, err := b.log.Bounds(ctx, StreamEvents)
 	if err != nil {

@@ -96,7 +96,10 @@ const (
 )
 
 // line is the events of one key, in order. The first is under way; the others wait.
-type line struct{ items []*item }
+type line struct {
+	items  []*item
+	poison bool // an event of it was given up early, and none has been accepted since
+}
 
 // Effects is what is to do.
 type Effects struct {
@@ -215,6 +218,9 @@ func (m *Machine) Settle(now time.Time, offset Offset, began time.Time, o Outcom
 	switch o.Verdict {
 	case Accepted:
 		m.accepted = now
+		if l := m.lines[m.key(it)]; l != nil {
+			l.poison = false
+		}
 		m.settled(now, it)
 	case Refused:
 		m.note(it, began, now, o)
@@ -353,8 +359,9 @@ func (m *Machine) launch(now time.Time) []Delivery {
 }
 
 // relieve gives up an event early when the room is full and everything in it waits behind events that fail, while the
-// subscriber takes others: it is then the event, not the subscriber, that is ill, and all other keys would stand still for it.
-// The one behind which most wait is given up.
+// subscriber has accepted others: it is then the event, not the subscriber, that is ill, and all other keys would stand still
+// for it. The one behind which most wait is given up; those of its key that follow it get one attempt each while the room is
+// full.
 func (m *Machine) relieve() {
 	if !m.full() || m.flying > 0 || m.dying > 0 || len(m.ready) > 0 {
 		return
@@ -362,12 +369,13 @@ func (m *Machine) relieve() {
 	var worst *item
 	most := 0
 	for _, it := range m.backoff {
-		if it.failed < minAttempts || !m.accepted.After(it.first) {
-			continue
-		}
-		n := 1
-		if l := m.lines[m.key(it)]; l != nil {
+		n, l := 1, m.lines[m.key(it)]
+		if l != nil {
 			n = len(l.items)
+		}
+		ill := it.failed >= minAttempts && m.accepted.After(it.first)
+		if !ill && (l == nil || !l.poison || it.failed == 0) {
+			continue
 		}
 		if n > most || n == most && it.Offset < worst.Offset {
 			worst, most = it, n
@@ -377,6 +385,9 @@ func (m *Machine) relieve() {
 		return
 	}
 	heap.Remove(&m.backoff, worst.index)
+	if l := m.lines[m.key(worst)]; l != nil {
+		l.poison = true
+	}
 	m.doom(worst, fmt.Sprintf("%d attempts failed, and it holds up others: all that can be held waits behind events that fail", worst.failed))
 }
 
