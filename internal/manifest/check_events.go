@@ -25,7 +25,7 @@ const (
 // events checks where events are kept.
 func (c *checker) events() {
 	e, n := &c.app.Events, lookup(c.root, "events")
-	for _, address := range strings.Split(e.NATS, ",") {
+	for address := range strings.SplitSeq(e.NATS, ",") {
 		u, err := url.Parse(strings.TrimSpace(address))
 		if e.NATS != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme)) {
 			c.add(c.fault(lookup(n, "nats"), fault.CodeBadValue, "this is not the URL of a NATS server").

@@ -66,7 +66,7 @@ const (
 type Schedule struct {
 	Name    string `key:"name" required:"true" doc:"Name of the schedule, unique within the service: lower-case letters, digits and hyphens."`
 	Cron    Cron   `key:"cron" required:"true" doc:"When: minute, hour, day of the month, month and day of the week, such as \"0 7 * * mon-fri\"; or @hourly, @daily, @weekly, @monthly, @yearly. Put it in quotes."`
-	Zone    string `key:"zone" default:"UTC" doc:"Time zone that cron is read in, such as Europe/Vienna. A time that a change of the clocks skips happens when they have changed; one that comes twice happens the first time."`
+	Zone    string `key:"zone" default:"UTC" doc:"Time zone that cron is read in, such as Europe/Vienna. When the clocks change, a time that is skipped happens at the change and one that comes twice happens once; with * for the hour it goes on by the hour."`
 	Publish string `key:"publish" required:"true" doc:"Topic of the event; it must be one of the service's publishes."`
 	Data    JSON   `key:"data" doc:"Data of the event: any value, published as JSON. Without it the event has none."`
 	Missed  Missed `key:"missed" enum:"once,skip" default:"once" doc:"What happens about times that passed while Atoll did not run: once publishes one event for all of them, skip none."`

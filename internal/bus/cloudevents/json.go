@@ -1,0 +1,257 @@
+package cloudevents
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/atollhq/atoll/internal/bus"
+	"github.com/atollhq/atoll/internal/fault"
+)
+
+// Marshal writes an event in the JSON event format, all of its attributes in it. The topic is not part of it.
+func Marshal(e *bus.Event) []byte {
+	out := make([]byte, 0, 256+e.Size())
+	out = append(out, `{"specversion":"1.0"`...)
+	member := func(name, value string) {
+		if value != "" {
+			out = append(out, ',', '"')
+			out = append(out, name...)
+			out = append(out, '"', ':')
+			out = appendText(out, value)
+		}
+	}
+	member("id", e.ID)
+	member("source", e.Source)
+	member("type", e.Type)
+	member("subject", e.Subject)
+	if !e.Time.IsZero() {
+		member("time", e.Time.UTC().Format(time.RFC3339Nano))
+	}
+	member("datacontenttype", e.DataType)
+	member("dataschema", e.DataSchema)
+	for _, a := range e.Extensions {
+		member(a.Name, a.Value)
+	}
+	switch {
+	case len(e.Data) == 0:
+	case isJSON(e.DataType) && json.Valid(e.Data) && utf8.Valid(e.Data):
+		out = append(out, `,"data":`...)
+		out = append(out, e.Data...)
+	case isText(e.DataType) && utf8.Valid(e.Data):
+		out = append(out, `,"data":`...)
+		out = appendText(out, string(e.Data))
+	default:
+		out = append(out, `,"data_base64":"`...)
+		out = base64.StdEncoding.AppendEncode(out, e.Data)
+		out = append(out, '"')
+	}
+	return append(out, '}')
+}
+
+// appendText appends a JSON string (RFC 8259, 7).
+func appendText(out []byte, s string) []byte {
+	out = append(out, '"')
+	for _, r := range s {
+		switch {
+		case r == '"', r == '\\':
+			out = append(out, '\\', byte(r))
+		case r < 0x20:
+			out = append(out, '\\', 'u', '0', '0', upperHex[r>>4], upperHex[r&15])
+		default:
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return append(out, '"')
+}
+
+// Unmarshal reads an event in the JSON event format. Its topic is not part of it.
+func Unmarshal(text []byte) (*bus.Event, error) {
+	e, err := unmarshal(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func unmarshal(text []byte) (*bus.Event, error) {
+	if !utf8.Valid(text) {
+		return nil, notJSON("it is not UTF-8")
+	}
+	d := newReader(text)
+	e, err := d.event()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, notJSON("there is text behind the event")
+	}
+	return e, nil
+}
+
+func unmarshalBatch(text []byte) ([]*bus.Event, error) {
+	if !utf8.Valid(text) {
+		return nil, notJSON("it is not UTF-8")
+	}
+	d := newReader(text)
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return nil, notJSON("a batch is a JSON array")
+	}
+	events := []*bus.Event{}
+	for d.More() {
+		if len(events) == MaxBatch {
+			return nil, fault.New(fault.CodeEventTooLarge, "the batch has more than %d events", MaxBatch).Fix("send several smaller ones")
+		}
+		e, err := d.event()
+		if err != nil {
+			return nil, inBatch(len(events), err)
+		}
+		events = append(events, e)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, notJSON("the array does not end")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, notJSON("there is text behind the batch")
+	}
+	return events, nil
+}
+
+// reader reads events from JSON.
+type reader struct{ *json.Decoder }
+
+func newReader(text []byte) reader { return reader{json.NewDecoder(bytes.NewReader(text))} }
+
+// payload is what the members data and data_base64 of an event hold.
+type payload struct{ data, base64 json.RawMessage }
+
+func (d reader) event() (*bus.Event, error) {
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, notJSON("an event is a JSON object")
+	}
+	e, p := &bus.Event{Extensions: make([]bus.Attribute, 0, 4)}, payload{}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, notJSON("it cannot be read after %d bytes", d.InputOffset())
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, notJSON("it cannot be read after %d bytes, in %q", d.InputOffset(), name)
+		}
+		if seen[name] {
+			return nil, invalid("the attribute %s stands there twice", name)
+		}
+		seen[name] = true
+		if err := setJSON(e, &p, name, value); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, notJSON("the object does not end")
+	}
+	if !seen["specversion"] {
+		return nil, invalid("the attribute specversion is missing")
+	}
+	return e, p.decode(e)
+}
+
+// setJSON sets an attribute from its JSON value (JSON event format, 2.2).
+func setJSON(e *bus.Event, p *payload, name string, value json.RawMessage) error {
+	switch name {
+	case "data":
+		p.data = value
+		return nil
+	case "data_base64":
+		p.base64 = value
+		return nil
+	}
+	text, ok := canonical(value)
+	switch {
+	case !ok:
+		return invalid("the attribute %s is neither text, nor true or false, nor a whole number of 32 bits", name)
+	case text == nil && name == "specversion":
+		return invalid("the attribute specversion is missing")
+	case text == nil:
+		return nil // null is as good as nothing
+	case isCore(name) && value[0] != '"':
+		return invalid("the attribute %s is not text", name)
+	case *text == "":
+		return invalid("the attribute %s is empty", name)
+	case name == "specversion" && *text != specVersion:
+		return unknownVersion(*text)
+	case name == "specversion":
+		return nil
+	}
+	return set(e, name, *text)
+}
+
+// canonical is the canonical text of a value of one of CloudEvents' types; nil for null.
+func canonical(value json.RawMessage) (text *string, ok bool) {
+	switch c := value[0]; c {
+	case 'n':
+		return nil, true
+	case 't', 'f':
+		s := string(value)
+		return &s, true
+	case '"':
+		var s string
+		return &s, json.Unmarshal(value, &s) == nil
+	case '{', '[':
+		return nil, false
+	}
+	n, err := strconv.ParseInt(string(value), 10, 32)
+	s := strconv.FormatInt(n, 10)
+	return &s, err == nil
+}
+
+// decode sets an event's data (JSON event format, 3.1.2).
+func (p payload) decode(e *bus.Event) error {
+	switch {
+	case p.data != nil && p.base64 != nil:
+		return invalid("it has both data and data_base64")
+	case p.base64 != nil && p.base64[0] != 'n':
+		var text string
+		if json.Unmarshal(p.base64, &text) != nil {
+			return invalid("data_base64 is not text")
+		}
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return invalid("data_base64 is not Base64")
+		}
+		e.Data = data
+	case p.data != nil && (e.DataType == "" || isJSON(e.DataType)):
+		if e.DataType == "" {
+			e.DataType = typeJSON
+		}
+		e.Data = p.data
+	case p.data != nil:
+		var text string
+		if p.data[0] != '"' || json.Unmarshal(p.data, &text) != nil {
+			return invalid("data is not text, as the datacontenttype %s wants", e.DataType)
+		}
+		if _, params, _ := strings.Cut(e.DataType, ";"); !charsetIsUTF8(params) {
+			return invalid("data of the type %s cannot stand in JSON as text", e.DataType).Fix("send it as data_base64")
+		}
+		e.Data = []byte(text)
+	}
+	if len(e.Data) == 0 {
+		e.Data = nil
+	}
+	return nil
+}
+
+func notJSON(format string, args ...any) *fault.Error {
+	return invalid("its JSON is broken: "+format, args...)
+}
