@@ -55,11 +55,12 @@ func (b *Bus) Subscriptions() []SubscriptionInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := make([]SubscriptionInfo, 0, len(b.running))
+	end, _ := b.ring.tail()
 	for name, d := range b.running {
 		sub, load := d.sub.Load(), d.load.Load()
 		out = append(out, SubscriptionInfo{
 			Name: name, Topics: sub.Topics, Paused: sub.Paused, Unreachable: load.Unreachable, Full: load.Full,
-			Waiting: uint64(load.Held) + load.Behind, Flying: load.Flying, Failing: load.Failing, Oldest: load.Oldest,
+			Waiting: uint64(load.Held) + uint64(max(end, load.Read)-load.Read), Flying: load.Flying, Failing: load.Failing, Oldest: load.Oldest,
 			Floor: Offset(d.floor.Load()), Accepted: d.accepted.Load(), Failed: d.failed.Load(), Dead: d.dead.Load(),
 		})
 	}

@@ -107,9 +107,9 @@ func (b *Bus) begin(ctx context.Context) {
 	b.deliverers.Go(func() { b.runSchedules(b.delivering) })
 }
 
-// Close ends the bus: attempts in flight may end, within Options.Drain, and nothing becomes a dead letter by it. What was
-// accepted for publishing is published.
-func (b *Bus) Close(ctx context.Context) error {
+// Drain ends the delivering: attempts in flight may end, within Options.Drain, and nothing becomes a dead letter by it. Events are
+// still taken for publishing.
+func (b *Bus) Drain() {
 	b.mu.Lock()
 	b.ending = true
 	b.mu.Unlock()
@@ -118,6 +118,11 @@ func (b *Bus) Close(ctx context.Context) error {
 	b.deliverers.Wait()
 	timer.Stop()
 	b.abort()
+}
+
+// Close ends the bus, after Drain. What was accepted for publishing is published.
+func (b *Bus) Close(ctx context.Context) error {
+	b.Drain()
 	b.stopWriting()
 	b.writers.Wait()
 	return b.saver.flush(ctx)
@@ -221,7 +226,7 @@ func samePolicy(a, b *Policy) bool {
 // Receipt says where an event went.
 type Receipt struct {
 	ID      string
-	Offset  Offset    // in the stream of events, or of delayed events
+	Offset  Offset    // in the stream of events; 0 for one that is delayed
 	Delayed time.Time // when it is due; zero for now
 }
 
@@ -229,23 +234,42 @@ type Receipt struct {
 // and stay together. With a *fault.Error nothing was published; after any other error it is not known, and the publisher is to try
 // again with the same ids.
 func (b *Bus) Publish(ctx context.Context, publisher, topic string, events []*Event) ([]Receipt, error) {
-	t, err := b.config.Load().allowed(publisher, topic)
-	if err != nil {
+	type result struct {
+		receipts []Receipt
+		err      error
+	}
+	results := make(chan result, 1)
+	if err := b.Submit(publisher, topic, events, func(r []Receipt, err error) { results <- result{r, err} }); err != nil {
 		return nil, err
 	}
+	select {
+	case r := <-results:
+		return r.receipts, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Submit is Publish for who does not wait: events submitted one after the other keep that order. Once they are durable, or it has
+// failed, done is called, once; it must not block. An error says that they were not taken, and done is not called.
+func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Receipt, error)) error {
+	t, err := b.config.Load().allowed(publisher, topic)
+	if err != nil {
+		return err
+	}
 	if len(events) == 0 || len(events) > MaxAppend {
-		return nil, fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
+		return fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
 			Fix("send between 1 and %d", MaxAppend)
 	}
 	for _, e := range events {
 		if err := b.check(t, e); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if b.full.Load() {
-		return nil, b.errFull()
+		return b.errFull()
 	}
-	return b.store(ctx, topic, events)
+	return b.submit(topic, events, done)
 }
 
 // check tells whether an event fits a topic.
@@ -259,46 +283,65 @@ func (b *Bus) check(t *Topic, e *Event) error {
 	return nil
 }
 
-// store appends events, each to the stream that it belongs to.
-func (b *Bus) store(ctx context.Context, topic string, events []*Event) ([]Receipt, error) {
-	receipts := make([]Receipt, len(events))
+// submit queues events, each for the stream that it belongs to.
+func (b *Bus) submit(topic string, events []*Event, done func([]Receipt, error)) error {
 	var now, later []*Event
-	for i, e := range events {
+	for _, e := range events {
 		e.Topic = topic
-		receipts[i].ID = e.ID
 		if due, ok := e.dueAt(); ok && due.After(time.Now()) {
-			receipts[i].Delayed = due
 			later = append(later, e)
 		} else {
 			now = append(now, e)
 		}
 	}
-	if len(later) > 0 && !b.alarm.fits(len(later)) {
-		return nil, fault.New(fault.CodeBusBusy, "%d events wait for their time already, more are not taken", maxDelayed).
+	if len(later) == 0 {
+		return b.submitNow(topic, now, done)
+	}
+	if !b.alarm.fits(len(later)) {
+		return fault.New(fault.CodeBusBusy, "%d events wait for their time already, more are not taken", maxDelayed).
 			Fix("publish them nearer to their time, or keep them in the service's own database until then")
 	}
-	var first, firstLater Offset
-	var err error
-	if len(now) > 0 {
-		if first, err = b.events.append(ctx, now); err != nil {
-			return nil, err
+	return b.delayed.submit(later, func(_ Offset, err error) {
+		if err == nil && len(now) > 0 {
+			err = b.submitNow(topic, now, func(r []Receipt, err error) { done(merge(events, r), err) })
+		} else {
+			done(merge(events, nil), err)
+			return
 		}
-		b.counts.published(topic, len(now))
-	}
-	if len(later) > 0 {
-		if firstLater, err = b.delayed.append(ctx, later); err != nil {
-			return nil, err
+		if err != nil {
+			done(nil, err)
 		}
-	}
-	for i := range receipts {
-		at := &first
-		if !receipts[i].Delayed.IsZero() {
-			at = &firstLater
+	})
+}
+
+// submitNow queues events that are due.
+func (b *Bus) submitNow(topic string, events []*Event, done func([]Receipt, error)) error {
+	return b.events.submit(events, func(first Offset, err error) {
+		if err != nil {
+			done(nil, err)
+			return
 		}
-		receipts[i].Offset = *at
-		*at++
+		b.counts.published(topic, len(events))
+		receipts := make([]Receipt, len(events))
+		for i, e := range events {
+			receipts[i] = Receipt{ID: e.ID, Offset: first + Offset(i)}
+		}
+		done(receipts, nil)
+	})
+}
+
+// merge puts the receipts of events that are due among those of events that are delayed.
+func merge(events []*Event, due []Receipt) []Receipt {
+	out := make([]Receipt, len(events))
+	for i, e := range events {
+		if len(due) > 0 && due[0].ID == e.ID {
+			out[i], due = due[0], due[1:]
+			continue
+		}
+		at, _ := e.dueAt()
+		out[i] = Receipt{ID: e.ID, Delayed: at}
 	}
-	return receipts, nil
+	return out
 }
 
 func (b *Bus) errFull() error {

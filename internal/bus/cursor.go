@@ -115,7 +115,7 @@ func (m *Machine) Changed() bool { return m.dirty }
 // Load says how much work the machine holds.
 type Load struct {
 	Held, Flying, Failing, Bytes int
-	Behind                       uint64    // offsets of the stream not yet read
+	Read                         Offset    // the next to be read
 	Oldest                       time.Time // when the oldest event that is held was stored; zero if none is held
 	Unreachable                  bool      // the latest attempt found nobody
 	Full                         bool      // no more is taken in
@@ -123,10 +123,7 @@ type Load struct {
 
 // Load returns how much work the machine holds.
 func (m *Machine) Load() Load {
-	l := Load{Held: len(m.room), Flying: m.flying, Bytes: m.bytes, Unreachable: m.misses > 0, Full: m.full()}
-	if m.end > m.read {
-		l.Behind = uint64(m.end - m.read)
-	}
+	l := Load{Held: len(m.room), Flying: m.flying, Bytes: m.bytes, Read: m.read, Unreachable: m.misses > 0, Full: m.full()}
 	for _, it := range m.room {
 		if it.failed > 0 {
 			l.Failing++

@@ -20,6 +20,7 @@ func (f DelivererFunc) Deliver(ctx context.Context, d Delivery) Outcome { return
 
 const (
 	readBytes  = 1 << 20
+	noteEvery  = 50 * time.Millisecond
 	retryAfter = 500 * time.Millisecond // of reading, and of writing dead letters
 )
 
@@ -34,6 +35,7 @@ type dispatcher struct {
 	start    Cursor                   // where there is none before
 	m        *Machine
 	lastSave time.Time
+	lastNote time.Time
 
 	accepted, failed, dead atomic.Uint64 // since the start
 	floor                  atomic.Uint64 // the first offset that is still needed
@@ -56,7 +58,7 @@ func newDispatcher(b *Bus, sub *Subscription, c Cursor, before *dispatcher) *dis
 	if before != nil {
 		d.floor.Store(before.floor.Load())
 	}
-	d.load.Store(&Load{})
+	d.load.Store(&Load{Read: c.Next})
 	return d
 }
 
@@ -143,9 +145,18 @@ func (d *dispatcher) perform(ctx context.Context, now time.Time, timer *time.Tim
 		wake = max(0, eff.Wake.Sub(now))
 	}
 	timer.Reset(wake)
+	d.note(now)
+	return n
+}
+
+// note keeps how much work there is for those who ask, now and then: it looks at all that is held.
+func (d *dispatcher) note(now time.Time) {
+	if now.Sub(d.lastNote) < noteEvery && d.m.Held() > 64 {
+		return
+	}
+	d.lastNote = now
 	load := d.m.Load()
 	d.load.Store(&load)
-	return n
 }
 
 // tell hands an input to the goroutine that owns the machine, which waits for as many as perform has promised.

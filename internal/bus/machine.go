@@ -312,6 +312,9 @@ func (m *Machine) settled(now time.Time, it *item) {
 	m.begin(now, l.items[0])
 }
 
+// Held is how many events the machine holds.
+func (m *Machine) Held() int { return len(m.room) }
+
 // full tells whether no more is taken in.
 func (m *Machine) full() bool { return len(m.room) >= m.p.Room || m.bytes >= m.p.RoomBytes }
 

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -15,43 +16,59 @@ const (
 )
 
 // writer gathers what many append at once to one stream, so that they share what it costs to make it durable. While one batch
-// is being written the next forms. What one caller appends stays in its order, and stays together.
+// is being written the next forms. What is submitted stays in its order, and what is submitted at once stays together.
 type writer struct {
 	log    Log
 	stream Stream
 	queue  chan *appending
 	// stored is told of what has become durable, in order, before those who wait for it.
 	stored func([]Record)
-	ended  chan struct{} // closed when run has ended
+
+	mu     sync.RWMutex
+	closed bool // guarded by mu: nothing is taken any more
 }
 
-// appending is one caller's events.
+// appending is events that were submitted at once.
 type appending struct {
 	events []*Event
-	first  Offset
-	err    error
-	done   chan struct{}
+	done   func(first Offset, err error)
 }
 
 func newWriter(log Log, stream Stream, stored func([]Record)) *writer {
-	return &writer{log: log, stream: stream, queue: make(chan *appending, maxQueued), stored: stored, ended: make(chan struct{})}
+	return &writer{log: log, stream: stream, queue: make(chan *appending, maxQueued), stored: stored}
 }
 
-// append returns the offset of the first of events once all of them are durable. Once it is queued it is not taken back: with
-// an error of ctx it is not known whether they will be.
-func (w *writer) append(ctx context.Context, events []*Event) (Offset, error) {
-	a := &appending{events: events, done: make(chan struct{})}
-	select {
-	case w.queue <- a:
-	default:
-		return 0, fault.New(fault.CodeBusBusy, "more is being published than can be written").
-			Fix("try again in a moment; Retry-After says when")
+// submit queues events. Once they are durable, or it has failed, done is called, once; it must not block. An error says that
+// they were not taken, and done is not called.
+func (w *writer) submit(events []*Event, done func(first Offset, err error)) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return errEnding()
 	}
 	select {
-	case <-a.done:
-		return a.first, a.err
-	case <-w.ended:
-		return 0, errEnding()
+	case w.queue <- &appending{events, done}:
+		return nil
+	default:
+		return fault.New(fault.CodeBusBusy, "more is being published than can be written").
+			Fix("try again in a moment; Retry-After says when")
+	}
+}
+
+// append submits events and returns the offset of the first once all of them are durable. With an error of ctx it is not known
+// whether they will be.
+func (w *writer) append(ctx context.Context, events []*Event) (Offset, error) {
+	type result struct {
+		first Offset
+		err   error
+	}
+	results := make(chan result, 1)
+	if err := w.submit(events, func(first Offset, err error) { results <- result{first, err} }); err != nil {
+		return 0, err
+	}
+	select {
+	case r := <-results:
+		return r.first, r.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
@@ -64,26 +81,31 @@ func errEnding() error {
 
 // run writes until ctx ends, and then what is still queued.
 func (w *writer) run(ctx context.Context) {
-	defer close(w.ended)
+	writing := context.WithoutCancel(ctx)
 	var held *appending // did not fit into the batch before
 	var last batchStats
+	stopping := ctx.Done()
 	for {
 		first := held
 		held = nil
 		if first == nil {
 			select {
 			case first = <-w.queue:
-			case <-ctx.Done():
-				select {
-				case first = <-w.queue:
-				default:
-					return
-				}
+			case <-stopping:
+				w.mu.Lock()
+				w.closed = true
+				close(w.queue)
+				w.mu.Unlock()
+				stopping = nil
+				continue
 			}
 		}
-		batch, rest := w.gather(first, last)
-		held = rest
-		last = w.write(context.WithoutCancel(ctx), batch)
+		if first == nil {
+			return // closed and empty
+		}
+		var batch []*appending
+		batch, held = w.gather(first, last)
+		last = w.write(writing, batch)
 	}
 }
 
@@ -117,6 +139,9 @@ func (w *writer) gather(first *appending, last batchStats) (batch []*appending, 
 			case <-timeout:
 				return batch, nil
 			}
+		}
+		if next == nil {
+			return batch, nil // closed
 		}
 		if events+len(next.events) > MaxAppend {
 			return batch, next
@@ -154,9 +179,8 @@ func (w *writer) write(ctx context.Context, batch []*appending) batchStats {
 		w.stored(records)
 	}
 	for _, a := range batch {
-		a.first, a.err = first, err
+		a.done(first, err)
 		first += Offset(len(a.events))
-		close(a.done)
 	}
 	return stats
 }

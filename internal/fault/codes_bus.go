@@ -6,6 +6,8 @@ const (
 	CodeEventTooLarge       Code = "event-too-large"
 	CodePublishUndeclared   Code = "publish-undeclared"
 	CodeBusBusy             Code = "bus-busy"
+	CodeBusUnsure           Code = "bus-unsure"
+	CodeEventsUnreachable   Code = "events-unreachable"
 	CodeBusFull             Code = "bus-full"
 	CodeSubscriptionUnknown Code = "subscription-unknown"
 	CodeDeadLetterUnknown   Code = "dead-letter-unknown"
