@@ -27,7 +27,6 @@ const (
 	AttributeTraceState = "tracestate"     // W3C Trace Context
 	AttributeOnly       = "atollonly"      // Atoll's own: the one subscription that gets this event
 	AttributeDeliverAt  = "atolldeliverat" // Atoll's own: when a delayed event is due, RFC 3339
-	AttributePublisher  = "atollpublisher" // Atoll's own: the service that published
 )
 
 // Event is a CloudEvent (https://github.com/cloudevents/spec, version 1.0) on its way through a topic. It is never changed

@@ -19,6 +19,11 @@ const (
 	maxRule       = 200 // characters of each
 )
 
+var _ bus.Contract = (*Contracts)(nil)
+
+// Has tells whether a topic has a contract.
+func (c *Contracts) Has(topic string) bool { return c.schemas[topic] != nil }
+
 // Check tells how an event breaks the contract of its topic; nil if it does not, or if there is none. Data without a
 // datacontenttype counts as JSON, as in CloudEvents' JSON format.
 func (c *Contracts) Check(e *bus.Event) error {

@@ -58,6 +58,9 @@ func event(topic, dataType, data string) *bus.Event {
 
 func TestAnEventThatKeepsItsContractPasses(t *testing.T) {
 	c := compile(t)
+	if !c.Has("lead.captured") || c.Has("lead.enriched") {
+		t.Error("it is not known which topics have a contract")
+	}
 	const good = `{"id": "l-1", "size": 12, "address": {"city": "Linz", "lines": ["a"]}, "next": {"id": "l-2"}}`
 	for _, e := range []*bus.Event{
 		event("lead.captured", "application/json", good),

@@ -1,0 +1,329 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/atollhq/atoll/internal/fault"
+)
+
+// Options are settings whose zero values are usable.
+type Options struct {
+	// Logger takes what operators should know. Nil discards.
+	Logger *slog.Logger
+	// OnAttempt is told of each attempt to deliver. It must not block.
+	OnAttempt func(subscription string, d Delivery, began time.Time, o Outcome)
+	// OnDead is told of each dead letter once it is kept. It must not block.
+	OnDead func(DeadLetter)
+	// Drain is how long attempts in flight may go on when the bus ends; 0 means 10 s.
+	Drain time.Duration
+}
+
+// Bus publishes and delivers events. It is safe for concurrent use.
+type Bus struct {
+	log    Log
+	o      Options
+	logger *slog.Logger
+
+	config  atomic.Pointer[Config]
+	ring    *ring
+	saver   *saver
+	events  *writer
+	delayed *writer
+	dead    *writer
+	tried   *writer // deliveries to webhooks
+	alarm   *alarm
+	full    atomic.Bool // the log has grown to its limit with events that are still needed
+	counts  counts
+
+	applying sync.Mutex // held while a Config is put into force
+	mu       sync.Mutex
+	running  map[string]*dispatcher // guarded by mu: by subscription
+	leaving  map[string]*dispatcher // guarded by mu: the latest of those that were taken away
+	ending   bool                   // guarded by mu
+
+	stop        context.CancelFunc // ends the delivering
+	stopWriting context.CancelFunc
+	abort       context.CancelFunc // ends attempts in flight
+	delivering  context.Context    //nolint:containedctx // the life of what Apply starts, which outlives its caller
+	attempting  context.Context    //nolint:containedctx // the same of attempts in flight
+	deliverers  sync.WaitGroup
+	writers     sync.WaitGroup
+}
+
+// Open returns a bus upon a log, with nobody who may publish and no subscriptions yet. It goes on where an earlier one has
+// stopped. The bus does not close the log.
+func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
+	b := &Bus{log: log, running: map[string]*dispatcher{}, leaving: map[string]*dispatcher{}, counts: counts{topics: map[string]uint64{}}}
+	if opts != nil {
+		b.o = *opts
+	}
+	b.o.Drain = cmp.Or(b.o.Drain, 10*time.Second)
+	b.logger = cmp.Or(b.o.Logger, slog.New(slog.DiscardHandler))
+	if b.o.OnAttempt == nil {
+		b.o.OnAttempt = func(string, Delivery, time.Time, Outcome) {}
+	}
+	if b.o.OnDead == nil {
+		b.o.OnDead = func(DeadLetter) {}
+	}
+	b.config.Store(&Config{})
+	bounds, err := log.Bounds(ctx, StreamEvents)
+	if err != nil {
+		return nil, fmt.Errorf("open bus: %w", err)
+	}
+	b.ring, b.saver = newRing(bounds.Next), newSaver(log, b.logger)
+	b.events = newWriter(log, StreamEvents, b.ring.add)
+	b.dead = newWriter(log, StreamDead, nil)
+	b.tried = newWriter(log, StreamDeliveries, nil)
+	b.alarm = newAlarm(b)
+	b.delayed = newWriter(log, StreamDelayed, b.alarm.add)
+	if err := b.alarm.load(ctx); err != nil {
+		return nil, fmt.Errorf("open bus: %w", err)
+	}
+	b.begin(ctx)
+	return b, nil
+}
+
+// begin starts what runs until Close.
+func (b *Bus) begin(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	writing, stopWriting := context.WithCancel(ctx)
+	b.stopWriting = stopWriting
+	b.delivering, b.stop = context.WithCancel(ctx)
+	b.attempting, b.abort = context.WithCancel(ctx)
+	for _, w := range []*writer{b.events, b.delayed, b.dead, b.tried} {
+		b.writers.Go(func() { w.run(writing) })
+	}
+	b.writers.Go(func() { b.saver.run(writing) })
+	b.deliverers.Go(func() { b.alarm.run(b.delivering) })
+	b.deliverers.Go(func() { b.janitor(b.delivering) })
+	b.deliverers.Go(func() { b.runSchedules(b.delivering) })
+}
+
+// Close ends the bus: attempts in flight may end, within Options.Drain, and nothing becomes a dead letter by it. What was
+// accepted for publishing is published.
+func (b *Bus) Close(ctx context.Context) error {
+	b.mu.Lock()
+	b.ending = true
+	b.mu.Unlock()
+	b.stop()
+	timer := time.AfterFunc(b.o.Drain, b.abort)
+	b.deliverers.Wait()
+	timer.Stop()
+	b.abort()
+	b.stopWriting()
+	b.writers.Wait()
+	return b.saver.flush(ctx)
+}
+
+// Apply puts a Config into force. A subscription that is new gets what is published from now on; one that was there before, in
+// this run or an earlier one, goes on where it stood. When Apply returns, the places of new ones are durable.
+func (b *Bus) Apply(ctx context.Context, c *Config) error {
+	b.applying.Lock()
+	defer b.applying.Unlock()
+	kept, err := b.log.Load(ctx, "cursor.")
+	if err != nil {
+		return fmt.Errorf("load places of subscriptions: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ending {
+		return errEnding()
+	}
+	cursors, err := b.place(ctx, c, kept)
+	if err != nil {
+		return err
+	}
+	b.config.Store(c)
+	wanted := map[string]bool{}
+	for i := range c.Subscriptions {
+		sub := &c.Subscriptions[i]
+		wanted[sub.Name] = true
+		b.launch(sub, cursors[sub.Name])
+	}
+	for name, d := range b.running {
+		if !wanted[name] {
+			d.cancel()
+			b.leaving[name] = d
+			delete(b.running, name)
+		}
+	}
+	return nil
+}
+
+// place finds where each subscription that does not run goes on, and keeps the places of those that are new. The caller holds
+// mu.
+func (b *Bus) place(ctx context.Context, c *Config, kept map[string][]byte) (map[string]Cursor, error) {
+	cursors := map[string]Cursor{}
+	fresh := map[string][]byte{}
+	end, _ := b.ring.tail()
+	for i := range c.Subscriptions {
+		name := c.Subscriptions[i].Name
+		if b.running[name] != nil {
+			continue
+		}
+		var cursor Cursor
+		if doc, ok := kept[cursorDocName(name)]; ok {
+			if err := json.Unmarshal(doc, &cursor); err != nil {
+				return nil, fmt.Errorf("place of subscription %s: %w", name, err)
+			}
+		} else {
+			cursor.Next = end
+			doc, err := json.Marshal(cursor)
+			if err != nil {
+				return nil, fmt.Errorf("place of subscription %s: %w", name, err)
+			}
+			fresh[cursorDocName(name)] = doc
+		}
+		cursors[name] = cursor
+	}
+	if len(fresh) == 0 {
+		return cursors, nil
+	}
+	if err := b.log.Save(ctx, fresh); err != nil {
+		return nil, fmt.Errorf("keep places of new subscriptions: %w", err)
+	}
+	return cursors, nil
+}
+
+// launch starts a subscription, or changes the one that runs. The caller holds mu.
+func (b *Bus) launch(sub *Subscription, c Cursor) {
+	before := b.running[sub.Name]
+	if before != nil && samePolicy(&before.sub.Load().Policy, &sub.Policy) && before.sub.Load().Paused == sub.Paused {
+		before.sub.Store(sub)
+		return
+	}
+	if before != nil {
+		before.cancel()
+	} else if before = b.leaving[sub.Name]; before != nil {
+		delete(b.leaving, sub.Name)
+	}
+	d := newDispatcher(b, sub, c, before)
+	ctx, cancel := context.WithCancel(b.delivering)
+	d.cancel = cancel
+	b.running[sub.Name] = d
+	b.deliverers.Go(func() { d.run(ctx, b.attempting) })
+}
+
+// samePolicy tells whether two policies let a machine decide in the same way.
+func samePolicy(a, b *Policy) bool {
+	return a.Concurrency == b.Concurrency && a.Attempts == b.Attempts && a.Backoff == b.Backoff && a.MaxBackoff == b.MaxBackoff &&
+		a.Ordered == b.Ordered && a.Room == b.Room && a.RoomBytes == b.RoomBytes && (a.Wait == nil) == (b.Wait == nil)
+}
+
+// Receipt says where an event went.
+type Receipt struct {
+	ID      string
+	Offset  Offset    // in the stream of events, or of delayed events
+	Delayed time.Time // when it is due; zero for now
+}
+
+// Publish publishes events of one service to a topic. All of them are durable when it returns without an error, in their order,
+// and stay together. With a *fault.Error nothing was published; after any other error it is not known, and the publisher is to try
+// again with the same ids.
+func (b *Bus) Publish(ctx context.Context, publisher, topic string, events []*Event) ([]Receipt, error) {
+	t, err := b.config.Load().allowed(publisher, topic)
+	if err != nil {
+		return nil, err
+	}
+	if len(events) == 0 || len(events) > MaxAppend {
+		return nil, fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
+			Fix("send between 1 and %d", MaxAppend)
+	}
+	for _, e := range events {
+		if err := b.check(t, e); err != nil {
+			return nil, err
+		}
+	}
+	if b.full.Load() {
+		return nil, b.errFull()
+	}
+	return b.store(ctx, topic, events)
+}
+
+// check tells whether an event fits a topic.
+func (b *Bus) check(t *Topic, e *Event) error {
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	if t != nil && t.Contract != nil {
+		return t.Contract.Check(e)
+	}
+	return nil
+}
+
+// store appends events, each to the stream that it belongs to.
+func (b *Bus) store(ctx context.Context, topic string, events []*Event) ([]Receipt, error) {
+	receipts := make([]Receipt, len(events))
+	var now, later []*Event
+	for i, e := range events {
+		e.Topic = topic
+		receipts[i].ID = e.ID
+		if due, ok := e.dueAt(); ok && due.After(time.Now()) {
+			receipts[i].Delayed = due
+			later = append(later, e)
+		} else {
+			now = append(now, e)
+		}
+	}
+	if len(later) > 0 && !b.alarm.fits(len(later)) {
+		return nil, fault.New(fault.CodeBusBusy, "%d events wait for their time already, more are not taken", maxDelayed).
+			Fix("publish them nearer to their time, or keep them in the service's own database until then")
+	}
+	var first, firstLater Offset
+	var err error
+	if len(now) > 0 {
+		if first, err = b.events.append(ctx, now); err != nil {
+			return nil, err
+		}
+		b.counts.published(topic, len(now))
+	}
+	if len(later) > 0 {
+		if firstLater, err = b.delayed.append(ctx, later); err != nil {
+			return nil, err
+		}
+	}
+	for i := range receipts {
+		at := &first
+		if !receipts[i].Delayed.IsZero() {
+			at = &firstLater
+		}
+		receipts[i].Offset = *at
+		*at++
+	}
+	return receipts, nil
+}
+
+func (b *Bus) errFull() error {
+	name, lag := b.slowest()
+	return fault.New(fault.CodeBusFull, "the log of events has grown to its limit with events that are still needed").
+		Fix("%s is the furthest behind, by %d events: mend or remove that subscription, or raise events.keep.size", name, lag)
+}
+
+// counts counts what was published since the start.
+type counts struct {
+	mu     sync.Mutex
+	topics map[string]uint64 // guarded by mu
+}
+
+func (c *counts) published(topic string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.topics[topic] += uint64(n)
+}
+
+func (c *counts) of(topic string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.topics[topic]
+}
+
+// docSafe is a name as documents may have it.
+func docSafe(name string) string { return strings.ReplaceAll(name, "/", ".") }

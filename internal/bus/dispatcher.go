@@ -1,0 +1,252 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+	"time"
+)
+
+// Deliverer makes one attempt to deliver an event to a subscriber. It is safe for concurrent use.
+type Deliverer interface {
+	Deliver(ctx context.Context, d Delivery) Outcome
+}
+
+// DelivererFunc is a function as a Deliverer.
+type DelivererFunc func(ctx context.Context, d Delivery) Outcome
+
+// Deliver implements Deliverer.
+func (f DelivererFunc) Deliver(ctx context.Context, d Delivery) Outcome { return f(ctx, d) }
+
+const (
+	readBytes  = 1 << 20
+	retryAfter = 500 * time.Millisecond // of reading, and of writing dead letters
+)
+
+// dispatcher is the shell of one subscription's machine: one goroutine owns the machine, and others, bounded in number by what
+// the machine asks for, deliver, read and write for it.
+type dispatcher struct {
+	b        *Bus
+	sub      atomic.Pointer[Subscription]
+	inputs   chan func(now time.Time) // what came of what the machine wanted
+	commands chan func(now time.Time) // what others want of the machine
+	before   *dispatcher              // whose place this one takes, or nil
+	start    Cursor                   // where there is none before
+	m        *Machine
+	lastSave time.Time
+
+	accepted, failed, dead atomic.Uint64 // since the start
+	floor                  atomic.Uint64 // the first offset that is still needed
+	load                   atomic.Pointer[Load]
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func cursorDocName(sub string) string { return "cursor." + docSafe(sub) }
+
+// newDispatcher returns the dispatcher of a subscription that goes on from a cursor, or from where another stands once that has
+// ended.
+func newDispatcher(b *Bus, sub *Subscription, c Cursor, before *dispatcher) *dispatcher {
+	d := &dispatcher{
+		b: b, inputs: make(chan func(time.Time)), commands: make(chan func(time.Time)), before: before, start: c, done: make(chan struct{}),
+	}
+	d.sub.Store(sub)
+	d.floor.Store(uint64(c.Floor()))
+	if before != nil {
+		d.floor.Store(before.floor.Load())
+	}
+	d.load.Store(&Load{})
+	return d
+}
+
+// begin makes the machine.
+func (d *dispatcher) begin() {
+	if d.before != nil {
+		<-d.before.done
+		d.start, d.before = d.before.m.Cursor(), nil
+	}
+	d.m = NewMachine(d.sub.Load().Policy, func(e *Event) bool { return d.sub.Load().gets(e) }, d.start)
+	d.start = Cursor{}
+}
+
+// run drives the machine until ctx ends; then it waits for the attempts in flight, whose context attempts ends.
+func (d *dispatcher) run(ctx, attempts context.Context) {
+	defer close(d.done)
+	d.begin()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	flying := 0
+	stopping := ctx.Done()
+	for {
+		end, grown := d.b.ring.tail()
+		d.m.Grown(end)
+		now := time.Now()
+		var save time.Duration
+		if ctx.Err() == nil {
+			flying += d.perform(attempts, now, timer)
+			save = d.save(now)
+		} else if flying == 0 {
+			break
+		}
+		var saveTimer <-chan time.Time
+		if save > 0 {
+			saveTimer = time.After(save)
+		}
+		select {
+		case happened := <-d.inputs:
+			flying--
+			happened(time.Now())
+		case command := <-d.commands:
+			command(time.Now())
+		case <-grown:
+		case <-timer.C:
+		case <-saveTimer:
+		case <-stopping:
+			stopping = nil
+		}
+	}
+	d.keep()
+}
+
+// perform does what the machine wants done, and returns how many inputs will come of it.
+func (d *dispatcher) perform(ctx context.Context, now time.Time, timer *time.Timer) int {
+	sub := d.sub.Load()
+	if sub.Paused {
+		timer.Reset(time.Hour)
+		return 0
+	}
+	n := 0
+	eff := d.m.Next(now)
+	for {
+		for _, delivery := range eff.Deliver {
+			go d.deliver(ctx, sub, delivery)
+		}
+		for i := range eff.Bury {
+			go d.buryLetter(ctx, sub, eff.Bury[i])
+		}
+		n += len(eff.Deliver) + len(eff.Bury)
+		if !eff.Read {
+			break
+		}
+		records, next, ok := d.b.ring.read(eff.From, eff.Limit, readBytes)
+		if !ok {
+			go d.read(ctx, eff)
+			n++
+			break
+		}
+		d.m.Took(now, records, next)
+		eff = d.m.Next(now)
+	}
+	wake := time.Hour
+	if !eff.Wake.IsZero() {
+		wake = max(0, eff.Wake.Sub(now))
+	}
+	timer.Reset(wake)
+	load := d.m.Load()
+	d.load.Store(&load)
+	return n
+}
+
+// tell hands an input to the goroutine that owns the machine, which waits for as many as perform has promised.
+func (d *dispatcher) tell(happened func(now time.Time)) { d.inputs <- happened }
+
+// deliver makes one attempt.
+func (d *dispatcher) deliver(ctx context.Context, sub *Subscription, delivery Delivery) {
+	began := time.Now()
+	o := sub.Deliver.Deliver(ctx, delivery)
+	if ctx.Err() != nil && o.Verdict != Accepted {
+		o = Outcome{Verdict: Aborted}
+	}
+	switch o.Verdict {
+	case Accepted:
+		d.accepted.Add(1)
+	case Failed, Refused:
+		d.failed.Add(1)
+	case Unreachable, Aborted:
+	}
+	d.b.o.OnAttempt(sub.Name, delivery, began, o)
+	d.tell(func(now time.Time) { d.m.Settle(now, delivery.Offset, began, o) })
+}
+
+// buryLetter keeps a dead letter.
+func (d *dispatcher) buryLetter(ctx context.Context, sub *Subscription, letter DeadLetter) {
+	letter.Subscription = sub.Name
+	_, err := d.b.dead.append(ctx, []*Event{letter.record()})
+	if err == nil {
+		d.dead.Add(1)
+		d.b.o.OnDead(letter)
+		d.tell(func(now time.Time) { d.m.Buried(now, letter.Origin) })
+		return
+	}
+	d.b.logger.Error("dead letter not kept, trying again", "subscription", sub.Name, "offset", letter.Origin, "error", err)
+	wait(ctx, retryAfter)
+	d.tell(func(time.Time) { d.m.BuryFailed(letter.Origin) })
+}
+
+// read brings records from the log.
+func (d *dispatcher) read(ctx context.Context, eff Effects) {
+	records, next, err := d.b.log.Read(ctx, StreamEvents, eff.From, eff.Limit, readBytes)
+	if err == nil {
+		d.tell(func(now time.Time) { d.m.Took(now, records, next) })
+		return
+	}
+	if ctx.Err() == nil {
+		d.b.logger.Error("events not read, trying again", "subscription", d.sub.Load().Name, "error", err)
+	}
+	wait(ctx, retryAfter)
+	d.tell(func(time.Time) { d.m.ReadFailed() })
+}
+
+// save hands the cursor to the saver where it has changed, not more often than the saver writes. It returns when to try again.
+func (d *dispatcher) save(now time.Time) time.Duration {
+	if !d.m.Changed() {
+		return 0
+	}
+	if left := saveEvery - now.Sub(d.lastSave); left > 0 {
+		return left
+	}
+	d.lastSave = now
+	d.keep()
+	return 0
+}
+
+func (d *dispatcher) keep() {
+	c := d.m.Cursor()
+	doc, err := json.Marshal(c)
+	if err != nil {
+		panic("bus: a cursor cannot be written: " + err.Error())
+	}
+	name := d.sub.Load().Name
+	d.b.saver.put(cursorDocName(name), doc)
+	d.floor.Store(uint64(c.Floor()))
+}
+
+// rewind makes the subscription read again from an offset on. It returns when that is so, and durable.
+func (d *dispatcher) rewind(ctx context.Context, from Offset) error {
+	done := make(chan struct{})
+	rewind := func(now time.Time) {
+		d.m.Rewind(now, from)
+		d.keep()
+		close(done)
+	}
+	select {
+	case d.commands <- rewind:
+	case <-d.done:
+		return errEnding()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-done
+	return d.b.saver.flush(ctx)
+}
+
+// wait returns after a while, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,88 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"time"
+)
+
+const (
+	janitorEvery     = 10 * time.Second
+	defaultKeepAge   = 7 * 24 * time.Hour
+	defaultKeepBytes = 10 << 30
+	keepDeliveries   = 100_000 // records of deliveries to webhooks
+)
+
+// janitor drops what is old or too much, and no subscription needs, until ctx ends. It also finds what others have appended.
+func (b *Bus) janitor(ctx context.Context) {
+	ticker := time.NewTicker(janitorEvery)
+	defer ticker.Stop()
+	for {
+		if err := b.Tidy(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			b.logger.Error("log of events not tidied, trying again", "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Tidy drops what need not be kept. The bus does so by itself, every ten seconds.
+func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
+	c := b.config.Load()
+	bounds, err := b.log.Bounds(ctx, StreamEvents)
+	if err != nil {
+		return err
+	}
+	b.ring.see(bounds.Next)
+	cut, err := b.log.OffsetAt(ctx, StreamEvents, now.Add(-cmp.Or(c.KeepAge, defaultKeepAge)))
+	if err != nil {
+		return err
+	}
+	limit := uint64(cmp.Or(c.KeepBytes, defaultKeepBytes))
+	if bounds.Bytes > limit && bounds.Records > 0 { // about as many records as bytes are too many
+		excess := float64(bounds.Bytes-limit*9/10) / float64(bounds.Bytes)
+		cut = max(cut, bounds.First+Offset(excess*float64(bounds.Next-bounds.First)))
+	}
+	needed := b.needed(bounds.Next)
+	b.full.Store(bounds.Bytes > limit && needed <= bounds.First)
+	if cut = min(cut, needed); cut > bounds.First {
+		if err := b.log.Trim(ctx, StreamEvents, cut); err != nil {
+			return err
+		}
+	}
+	return b.tidyDeliveries(ctx)
+}
+
+func (b *Bus) tidyDeliveries(ctx context.Context) error {
+	bounds, err := b.log.Bounds(ctx, StreamDeliveries)
+	if err != nil || bounds.Records <= keepDeliveries {
+		return err
+	}
+	return b.log.Trim(ctx, StreamDeliveries, bounds.Next-keepDeliveries*9/10)
+}
+
+// needed is the first offset that some subscription needs.
+func (b *Bus) needed(end Offset) Offset {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.running {
+		end = min(end, Offset(d.floor.Load()))
+	}
+	return end
+}
+
+// slowest is the subscription that is the furthest behind, and by how much.
+func (b *Bus) slowest() (name string, lag uint64) {
+	end, _ := b.ring.tail()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n, d := range b.running {
+		if l := uint64(end) - d.floor.Load(); name == "" || l > lag || l == lag && n < name {
+			name, lag = n, l
+		}
+	}
+	return name, lag
+}
