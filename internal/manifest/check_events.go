@@ -160,7 +160,7 @@ func (c *checker) schedules(s *Service, n *yaml.Node) {
 				Fix("write a name of the IANA database such as Europe/Vienna, or UTC").Because(err))
 		}
 		if topics := s.Topics(); sch.Publish != "" && !slices.Contains(topics, sch.Publish) {
-			c.add(c.fault(lookup(at, "publish"), fault.CodeTopicUndeclared, "%s does not declare that it publishes %s", s.Name, sch.Publish).
+			c.add(c.fault(lookup(at, "publish"), fault.CodePublishUndeclared, "%s does not declare that it publishes %s", s.Name, sch.Publish).
 				Fix("add %s to publishes: publishes: [%s]", sch.Publish, strings.Join(append(topics, sch.Publish), ", ")))
 		}
 	}

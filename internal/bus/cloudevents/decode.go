@@ -51,7 +51,7 @@ func Decode(topic, publisher string, h http.Header, body []byte, now time.Time) 
 	}
 	parent, state := traceContext(h)
 	for i, e := range events {
-		if err := complete(e, topic, publisher, due, parent, state); err != nil {
+		if err := complete(e, topic, due, parent, state); err != nil {
 			if len(events) > 1 {
 				return nil, inBatch(i, err)
 			}
@@ -87,7 +87,7 @@ func decode(topic, publisher string, h http.Header, body []byte, now time.Time) 
 }
 
 // complete adds what the request says about all of its events, and checks each.
-func complete(e *bus.Event, topic, publisher, due, parent, state string) error {
+func complete(e *bus.Event, topic, due, parent, state string) error {
 	for _, a := range e.Extensions {
 		if strings.HasPrefix(a.Name, ownPrefix) {
 			return fault.New(fault.CodeEventReserved, "the attribute %s is set by Atoll alone", a.Name).
@@ -95,7 +95,6 @@ func complete(e *bus.Event, topic, publisher, due, parent, state string) error {
 		}
 	}
 	e.Topic = topic
-	e.SetExtension(bus.AttributePublisher, publisher)
 	if due != "" {
 		e.SetExtension(bus.AttributeDeliverAt, due)
 	}

@@ -1,11 +1,8 @@
 package cloudevents
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +68,7 @@ func appendText(out []byte, s string) []byte {
 	return append(out, '"')
 }
 
-// Unmarshal reads an event in the JSON event format. Its topic is not part of it.
+// Unmarshal reads an event in the JSON event format. Its topic is not part of it. The event may share memory with text.
 func Unmarshal(text []byte) (*bus.Event, error) {
 	e, err := unmarshal(text)
 	if err != nil {
@@ -84,82 +81,53 @@ func Unmarshal(text []byte) (*bus.Event, error) {
 }
 
 func unmarshal(text []byte) (*bus.Event, error) {
-	if !utf8.Valid(text) {
-		return nil, notJSON("it is not UTF-8")
-	}
-	d := newReader(text)
-	e, err := d.event()
+	s, err := newScanner(text)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, notJSON("there is text behind the event")
-	}
-	return e, nil
+	return s.event()
 }
 
 func unmarshalBatch(text []byte) ([]*bus.Event, error) {
-	if !utf8.Valid(text) {
-		return nil, notJSON("it is not UTF-8")
+	s, err := newScanner(text)
+	if err != nil {
+		return nil, err
 	}
-	d := newReader(text)
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return nil, notJSON("a batch is a JSON array")
+	if !s.open('[') {
+		return nil, notJSON("a batch is an array")
 	}
 	events := []*bus.Event{}
-	for d.More() {
+	for s.more() {
 		if len(events) == MaxBatch {
 			return nil, fault.New(fault.CodeEventTooLarge, "the batch has more than %d events", MaxBatch).Fix("send several smaller ones")
 		}
-		e, err := d.event()
+		e, err := s.event()
 		if err != nil {
 			return nil, inBatch(len(events), err)
 		}
 		events = append(events, e)
 	}
-	if _, err := d.Token(); err != nil {
-		return nil, notJSON("the array does not end")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, notJSON("there is text behind the batch")
-	}
 	return events, nil
 }
-
-// reader reads events from JSON.
-type reader struct{ *json.Decoder }
-
-func newReader(text []byte) reader { return reader{json.NewDecoder(bytes.NewReader(text))} }
 
 // payload is what the members data and data_base64 of an event hold.
 type payload struct{ data, base64 json.RawMessage }
 
-func (d reader) event() (*bus.Event, error) {
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, notJSON("an event is a JSON object")
+func (s *scanner) event() (*bus.Event, error) {
+	if !s.open('{') {
+		return nil, notJSON("an event is an object")
 	}
 	e, p := &bus.Event{Extensions: make([]bus.Attribute, 0, 4)}, payload{}
 	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, notJSON("it cannot be read after %d bytes", d.InputOffset())
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, notJSON("it cannot be read after %d bytes, in %q", d.InputOffset(), name)
-		}
+	for s.more() {
+		name := plain(s.value())
 		if seen[name] {
 			return nil, invalid("the attribute %s stands there twice", name)
 		}
 		seen[name] = true
-		if err := setJSON(e, &p, name, value); err != nil {
+		if err := setJSON(e, &p, name, s.value()); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, notJSON("the object does not end")
 	}
 	if !seen["specversion"] {
 		return nil, invalid("the attribute specversion is missing")
@@ -177,43 +145,40 @@ func setJSON(e *bus.Event, p *payload, name string, value json.RawMessage) error
 		p.base64 = value
 		return nil
 	}
-	text, ok := canonical(value)
+	text, null, ok := canonical(value)
 	switch {
 	case !ok:
 		return invalid("the attribute %s is neither text, nor true or false, nor a whole number of 32 bits", name)
-	case text == nil && name == "specversion":
+	case null && name == "specversion":
 		return invalid("the attribute specversion is missing")
-	case text == nil:
+	case null:
 		return nil // null is as good as nothing
 	case isCore(name) && value[0] != '"':
 		return invalid("the attribute %s is not text", name)
-	case *text == "":
+	case text == "":
 		return invalid("the attribute %s is empty", name)
-	case name == "specversion" && *text != specVersion:
-		return unknownVersion(*text)
+	case name == "specversion" && text != specVersion:
+		return unknownVersion(text)
 	case name == "specversion":
 		return nil
 	}
-	return set(e, name, *text)
+	return set(e, name, text)
 }
 
-// canonical is the canonical text of a value of one of CloudEvents' types; nil for null.
-func canonical(value json.RawMessage) (text *string, ok bool) {
-	switch c := value[0]; c {
+// canonical is the canonical text of a value of one of CloudEvents' types; null is told apart from text.
+func canonical(value json.RawMessage) (text string, null, ok bool) {
+	switch value[0] {
 	case 'n':
-		return nil, true
+		return "", true, true
 	case 't', 'f':
-		s := string(value)
-		return &s, true
+		return string(value), false, true
 	case '"':
-		var s string
-		return &s, json.Unmarshal(value, &s) == nil
+		return plain(value), false, true
 	case '{', '[':
-		return nil, false
+		return "", false, false
 	}
 	n, err := strconv.ParseInt(string(value), 10, 32)
-	s := strconv.FormatInt(n, 10)
-	return &s, err == nil
+	return strconv.FormatInt(n, 10), false, err == nil
 }
 
 // decode sets an event's data (JSON event format, 3.1.2).
@@ -222,11 +187,10 @@ func (p payload) decode(e *bus.Event) error {
 	case p.data != nil && p.base64 != nil:
 		return invalid("it has both data and data_base64")
 	case p.base64 != nil && p.base64[0] != 'n':
-		var text string
-		if json.Unmarshal(p.base64, &text) != nil {
+		if p.base64[0] != '"' {
 			return invalid("data_base64 is not text")
 		}
-		data, err := base64.StdEncoding.DecodeString(text)
+		data, err := base64.StdEncoding.DecodeString(plain(p.base64))
 		if err != nil {
 			return invalid("data_base64 is not Base64")
 		}
@@ -237,14 +201,13 @@ func (p payload) decode(e *bus.Event) error {
 		}
 		e.Data = p.data
 	case p.data != nil:
-		var text string
-		if p.data[0] != '"' || json.Unmarshal(p.data, &text) != nil {
+		if p.data[0] != '"' {
 			return invalid("data is not text, as the datacontenttype %s wants", e.DataType)
 		}
 		if _, params, _ := strings.Cut(e.DataType, ";"); !charsetIsUTF8(params) {
 			return invalid("data of the type %s cannot stand in JSON as text", e.DataType).Fix("send it as data_base64")
 		}
-		e.Data = []byte(text)
+		e.Data = []byte(plain(p.data))
 	}
 	if len(e.Data) == 0 {
 		e.Data = nil
