@@ -265,6 +265,7 @@ func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Recei
 		if err := b.check(t, e); err != nil {
 			return err
 		}
+		e.SetExtension(AttributePublisher, publisher)
 	}
 	if b.full.Load() {
 		return b.errFull()

@@ -10,6 +10,7 @@ const (
 	CodeEventsUnreachable   Code = "events-unreachable"
 	CodeBusFull             Code = "bus-full"
 	CodeSubscriptionUnknown Code = "subscription-unknown"
+	CodeDeadLetter          Code = "dead-letter"
 	CodeDeadLetterUnknown   Code = "dead-letter-unknown"
 	CodeOffsetGone          Code = "offset-gone"
 )

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +69,7 @@ func New(up *relay.Upstreams, opts *Options) *Mesh {
 func (m *Mesh) Apply(app *manifest.App) {
 	s := &snapshot{calls: map[pair]manifest.Call{}, callers: map[string]callerInfo{}}
 	for _, service := range app.Services {
-		info := callerInfo{file: fileOf(app, service)}
+		info := callerInfo{file: app.FileOf(service)}
 		for _, call := range service.Calls {
 			s.calls[pair{service.Name, call.Service}] = call
 			info.calls = append(info.calls, call.Service)
@@ -78,17 +77,6 @@ func (m *Mesh) Apply(app *manifest.App) {
 		s.callers[service.Name] = info
 	}
 	m.snap.Store(s)
-}
-
-// fileOf is the file that declares a service, as a person in the application's folder would name it.
-func fileOf(app *manifest.App, s *manifest.Service) string {
-	if s.At.File == "" {
-		return "services/" + s.Name + "/service.yaml"
-	}
-	if rel, err := filepath.Rel(app.Dir, s.At.File); err == nil && filepath.IsAbs(s.At.File) {
-		return rel
-	}
-	return s.At.File
 }
 
 // Serve serves the listener of a pair until ctx ends, then lets calls in flight end, bounded by Options.Drain, and

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/atollhq/atoll/internal/bus"
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/gateway"
@@ -58,6 +58,7 @@ type Platform struct {
 	gateway    *gateway.Gateway
 	mesh       *mesh.Mesh
 	calls      *callListeners
+	bus        *eventBus
 	databases  *databases
 	supervisor *replica.Supervisor
 	edge       *edge
@@ -125,7 +126,7 @@ func (p *Platform) load() (*manifest.App, fault.List, error) {
 // start starts the parts, each of which notes how it is ended.
 func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	for _, step := range []func(context.Context, *manifest.App) error{
-		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startSupervisor,
+		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startBus, p.startSupervisor,
 	} {
 		if err := step(ctx, app); err != nil {
 			return err
@@ -140,17 +141,10 @@ func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	if p.o.Watch {
 		p.startWatch(ctx)
 	}
-	if declaresMore(app) {
-		p.notice("topics, subscriptions and sagas are declared: this version checks them, and does not carry them yet")
+	if len(app.Sagas) > 0 {
+		p.notice("sagas are declared: this version checks them, and does not run them yet")
 	}
 	return nil
-}
-
-// declaresMore tells whether a manifest asks for what this version does not do.
-func declaresMore(app *manifest.App) bool {
-	return len(app.Sagas) > 0 || slices.ContainsFunc(app.Services, func(s *manifest.Service) bool {
-		return len(s.Publishes) > 0 || len(s.Subscribes) > 0
-	})
 }
 
 // onEnd notes how a part that has started is ended.
@@ -218,11 +212,22 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 	return nil
 }
 
+func (p *Platform) startBus(context.Context, *manifest.App) error {
+	p.bus = &eventBus{
+		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, log: p.log,
+		options:   bus.Options{Logger: p.log, OnDead: p.deadLetter},
+		listeners: map[string]*publishing{},
+	}
+	p.onEnd("bus", p.bus.close)
+	return nil
+}
+
 func (p *Platform) startSupervisor(context.Context, *manifest.App) error {
 	p.supervisor = replica.NewSupervisor(p.driver, &replica.Options{
 		Logger: p.log, OnChange: p.change, OnLine: p.line, OnEndpoints: p.endpoints, Drain: p.upstreams.Drain,
 	})
 	p.onEnd("replicas", p.supervisor.Stop)
+	p.onEnd("deliveries", func(context.Context) error { p.bus.drain(); return nil })
 	p.edge = &edge{serve: p.gateway.Serve, log: p.log}
 	p.onEnd("gateway", func(context.Context) error { p.edge.close(); return nil })
 	return nil
@@ -239,7 +244,11 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
-	services, err := p.services(app, urls)
+	events, err := p.bus.apply(ctx, app)
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
+	services, err := p.services(app, urls, events)
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
@@ -316,10 +325,10 @@ func protocols(apps ...*manifest.App) map[string]manifest.Protocol {
 }
 
 // services is what the supervisor is told.
-func (p *Platform) services(app *manifest.App, databases map[string]string) ([]replica.Service, error) {
+func (p *Platform) services(app *manifest.App, databases map[string]string, events map[string]eventURLs) ([]replica.Service, error) {
 	out := make([]replica.Service, 0, len(app.Services))
 	for _, s := range app.Services {
-		env, err := p.environ(app, s, databases[s.Name])
+		env, err := p.environ(app, s, databases[s.Name], events[s.Name])
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -107,3 +108,22 @@ func (l logger) Fatalf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, 
 func (l logger) Errorf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, v...), "part", "nats") }
 func (l logger) Debugf(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
 func (l logger) Tracef(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
+
+// Dial connects to a cluster. Credentials are user:password, a token, the text of a .creds file, or empty.
+func Dial(url, credentials string) (*nats.Conn, error) {
+	opts := []nats.Option{nats.MaxReconnects(-1), nats.Name("atoll"), nats.Timeout(5 * time.Second)}
+	user, password, isPair := strings.Cut(credentials, ":")
+	switch {
+	case strings.Contains(credentials, "-----BEGIN NATS USER JWT-----"):
+		opts = append(opts, nats.UserCredentialBytes([]byte(credentials)))
+	case isPair:
+		opts = append(opts, nats.UserInfo(user, password))
+	case credentials != "":
+		opts = append(opts, nats.Token(credentials))
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to event server: %w", err)
+	}
+	return nc, nil
+}

@@ -1,0 +1,294 @@
+package platform
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/atollhq/atoll/internal/bus"
+	"github.com/atollhq/atoll/internal/bus/cloudevents"
+	"github.com/atollhq/atoll/internal/bus/contract"
+	"github.com/atollhq/atoll/internal/bus/natsbus"
+	"github.com/atollhq/atoll/internal/bus/schedule"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+)
+
+// eventBus is the bus with what leads to it: a listener for each service that publishes, by which the service is known, and the
+// door for those that speak NATS. The log is opened when an App first declares a topic.
+type eventBus struct {
+	dir     string // of the log
+	listen  func(ctx context.Context, service string) (net.Listener, error)
+	deliver func(sub *subscriber) bus.Deliverer
+	options bus.Options
+	log     *slog.Logger
+
+	mu        sync.Mutex
+	server    *natsbus.Server        // guarded by mu: in this process; nil until it is needed
+	store     bus.Log                // guarded by mu
+	bus       *bus.Bus               // guarded by mu: nil until it is needed
+	door      *natsbus.Door          // guarded by mu
+	listeners map[string]*publishing // guarded by mu: by service
+	serving   sync.WaitGroup         // for the goroutines that serve listeners
+}
+
+// publishing is where one service publishes over HTTP.
+type publishing struct {
+	url    string
+	server *http.Server
+}
+
+// eventURLs is what a service finds in its environment.
+type eventURLs struct{ http, nats string }
+
+// usesEvents tells whether an App has anything to do with events.
+func usesEvents(app *manifest.App) bool { return len(app.Topics()) > 0 }
+
+// apply makes the bus carry what an App declares, and returns where each service finds it.
+func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eventURLs, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.bus == nil && !usesEvents(app) {
+		return nil, nil
+	}
+	if err := e.open(ctx, app); err != nil {
+		return nil, err
+	}
+	urls := map[string]eventURLs{}
+	for _, s := range app.Services {
+		if len(s.Publishes) == 0 && len(s.Subscribes) == 0 {
+			continue
+		}
+		http, err := e.publishURL(ctx, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		nats, err := e.door.Admit(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		urls[s.Name] = eventURLs{http, nats}
+	}
+	c, err := e.config(app)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.bus.Apply(ctx, c); err != nil {
+		return nil, err
+	}
+	return urls, nil
+}
+
+// open opens the log and the bus where they are not. The caller holds mu.
+func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
+	if e.bus != nil {
+		return nil
+	}
+	unreachable := func(err error) error {
+		at := "the server in " + e.dir
+		if app.Events.NATS != "" {
+			at = app.Events.NATS
+		}
+		return fault.New(fault.CodeEventsUnreachable, "events cannot be kept on %s", at).
+			Fix("atoll explain %s says what to look at", fault.CodeEventsUnreachable).Because(err)
+	}
+	opts := &natsbus.ServerOptions{Logger: e.log}
+	if app.Events.NATS == "" {
+		opts.Dir = e.dir
+		if err := os.MkdirAll(e.dir, 0o700); err != nil {
+			return unreachable(err)
+		}
+	}
+	server, err := natsbus.StartServer(ctx, opts)
+	if err != nil {
+		return unreachable(err)
+	}
+	store, err := e.openLog(ctx, app, server)
+	if err != nil {
+		server.Close()
+		return unreachable(err)
+	}
+	b, err := bus.Open(ctx, store, &e.options)
+	if err != nil {
+		return errors.Join(unreachable(err), store.Close(), closing(server))
+	}
+	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
+	if err != nil {
+		return errors.Join(unreachable(err), b.Close(ctx), store.Close(), closing(server))
+	}
+	e.server, e.store, e.bus, e.door = server, store, b, door
+	return nil
+}
+
+func closing(s *natsbus.Server) error {
+	s.Close()
+	return nil
+}
+
+// openLog opens the log, in this process or in a cluster.
+func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsbus.Server) (bus.Log, error) {
+	var nc *nats.Conn
+	var err error
+	if app.Events.NATS == "" {
+		nc, err = server.Connect()
+	} else {
+		credentials, _ := app.Secret(app.Events.Credentials)
+		nc, err = natsbus.Dial(app.Events.NATS, credentials)
+	}
+	if err != nil {
+		return nil, err
+	}
+	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas})
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+// publishURL is where a service publishes; its listener is opened the first time. The caller holds mu.
+func (e *eventBus) publishURL(ctx context.Context, service string) (string, error) {
+	if p := e.listeners[service]; p != nil {
+		return p.url, nil
+	}
+	ln, err := e.listen(ctx, service)
+	if err != nil {
+		return "", fmt.Errorf("listen for events of %s: %w", service, err)
+	}
+	p := &publishing{url: "http://" + ln.Addr().String(), server: &http.Server{
+		Handler: cloudevents.Handler(service, e.bus.Publish, e.log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ReadTimeout: time.Minute, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}}
+	e.listeners[service] = p
+	e.serving.Go(func() {
+		if err := p.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			e.log.Error("listener for events ends", "service", service, "error", err)
+		}
+	})
+	return p.url, nil
+}
+
+// config is what the bus is told of an App. The caller holds mu.
+func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
+	c := &bus.Config{
+		Topics: map[string]*bus.Topic{}, Publishers: map[string]bus.Publisher{},
+		KeepAge: app.Events.Keep.Age.Std(), KeepBytes: int64(app.Events.Keep.Size),
+	}
+	contracts, err := contract.Compile(app)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range app.Topics() {
+		c.Topics[t.Name] = &bus.Topic{Name: t.Name}
+		if contracts.Has(t.Name) {
+			c.Topics[t.Name].Contract = contracts
+		}
+	}
+	for _, s := range app.Services {
+		p := bus.Publisher{File: app.FileOf(s)}
+		for _, published := range s.Publishes {
+			p.Topics = append(p.Topics, published.Topic)
+		}
+		c.Publishers[s.Name] = p
+		for topic, sub := range s.Subscribes {
+			c.Subscriptions = append(c.Subscriptions, e.subscription(s.Name, topic, sub))
+		}
+		for _, published := range s.Schedules {
+			sched, err := schedule.New(published.Cron, published.Zone)
+			if err != nil {
+				return nil, err
+			}
+			c.Schedules = append(c.Schedules, bus.Schedule{
+				Name: s.Name + "/" + published.Name, Publisher: s.Name, Topic: published.Publish, Data: []byte(published.Data),
+				Next: sched.Next, Missed: published.Missed == manifest.MissedOnce,
+			})
+		}
+	}
+	return c, nil
+}
+
+// subscription is what the bus is told of one.
+func (e *eventBus) subscription(service, topic string, s manifest.Subscription) bus.Subscription {
+	sub := &subscriber{
+		name: service + "/" + topic, service: service, topic: topic, path: s.To, direct: s.Direct(), timeout: s.Timeout.Std(), door: e.door,
+	}
+	return bus.Subscription{
+		Name: sub.name, Topics: []string{topic}, Deliver: e.deliver(sub),
+		Policy: bus.Policy{
+			Concurrency: s.Concurrency, Attempts: s.Attempts, Backoff: s.Backoff.Std(), MaxBackoff: s.MaxBackoff.Std(),
+			Ordered: s.Order != manifest.OrderNone,
+		},
+	}
+}
+
+// current is the bus, or nil while there is none.
+func (e *eventBus) current() *bus.Bus {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.bus
+}
+
+// drain ends deliveries. Events are still taken.
+func (e *eventBus) drain() {
+	if b := e.current(); b != nil {
+		b.Drain()
+	}
+}
+
+// close ends everything, when nobody publishes any more.
+func (e *eventBus) close(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var failed error
+	for _, p := range e.listeners {
+		failed = errors.Join(failed, p.server.Shutdown(ctx))
+	}
+	e.serving.Wait()
+	if e.bus == nil {
+		return failed
+	}
+	e.door.Close()
+	failed = errors.Join(failed, e.bus.Close(ctx), e.store.Close())
+	e.server.Close()
+	return failed
+}
+
+// subscriber is where the events of a subscription go.
+type subscriber struct {
+	name, service, topic string
+	path                 string // of the service
+	direct               bool   // over NATS
+	timeout              time.Duration
+	door                 *natsbus.Door
+}
+
+// retryAfter reads the header Retry-After, in seconds or as a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if text == "" {
+		return 0
+	}
+	if seconds, err := time.ParseDuration(text + "s"); err == nil {
+		return max(0, seconds)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// firstLine is the beginning of an answer, for people.
+func firstLine(body []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	return cmp.Or(strings.ToValidUTF8(line, "�"), "no text")
+}
