@@ -49,7 +49,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, err)
 		return
 	}
-	receipts, err := h.publish(r.Context(), h.publisher, topic, events)
+	var receipts []bus.Receipt
+	if len(events) > 0 { // a batch may be empty
+		receipts, err = h.publish(r.Context(), h.publisher, topic, events)
+	}
 	if err != nil {
 		h.fail(w, err)
 		return
