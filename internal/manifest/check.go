@@ -32,6 +32,7 @@ var (
 
 func (c *checker) check() {
 	c.name(lookup(c.root, "app"), c.app.Name, "an application")
+	c.events()
 	c.gateway()
 	c.routes()
 	for _, s := range c.app.Services {
@@ -78,12 +79,10 @@ func (c *checker) service(s *Service) {
 	if s.Limits.CPU < 0 {
 		c.add(c.fault(lookup(n, "limits", "cpu"), fault.CodeBadValue, "a limit of processors cannot be negative").Fix("write cpu: 0.5"))
 	}
-	for topic, path := range s.Subscribes {
-		if !strings.HasPrefix(path, "/") {
-			c.add(c.fault(lookup(n, "subscribes", topic), fault.CodeBadPath, "%q is not a path", path).
-				Fix("write the path of %s that takes the event, such as /events/%s", s.Name, topic))
-		}
-	}
+	c.publishes(s, n)
+	c.subscribes(s, n)
+	c.schedules(s, n)
+	c.outbox(s, n)
 }
 
 func (c *checker) calls(s *Service, n *yaml.Node) {
@@ -147,6 +146,8 @@ func (s *Service) given(name string) string {
 		return "the port of each replica"
 	case strings.HasPrefix(name, "ATOLL_"):
 		return "its own purposes"
+	case name == "EVENTS_URL" && s.Events(), name == "NATS_URL" && s.Events():
+		return "events"
 	case name == "DATABASE_URL" && s.Database.Kind != DatabaseNone:
 		return "database"
 	}
@@ -262,45 +263,6 @@ func (c *checker) reachable() {
 				"nobody can reach %s: no route leads to it, no service calls it, it subscribes to nothing", s.Name).
 				Fix("add a route to the gateway or name it in the calls of another service"))
 		}
-	}
-}
-
-// topics checks topics' names, and warns of those that are consumed but never published.
-func (c *checker) topics() {
-	published := map[string]bool{}
-	var names []string
-	for _, s := range c.app.Services {
-		for i, topic := range s.Publishes {
-			c.topic(lookup(c.nodes[s], "publishes", i), topic)
-			if !published[topic] {
-				names = append(names, topic)
-			}
-			published[topic] = true
-		}
-	}
-	for _, s := range c.app.Services {
-		subscribes := lookup(c.nodes[s], "subscribes")
-		for topic := range s.Subscribes {
-			at := keyNode(subscribes, topic)
-			c.topic(at, topic)
-			if published[topic] {
-				continue
-			}
-			e := c.warn(at, fault.CodeTopicUnpublished, "%s subscribes to %s, which nobody publishes", s.Name, topic)
-			if near := nearest(topic, names); near != "" {
-				e = e.Fix("did you mean %q?", near)
-			} else {
-				e = e.Fix("add it to the publishes of the service that it comes from")
-			}
-			c.add(e)
-		}
-	}
-}
-
-func (c *checker) topic(n *yaml.Node, topic string) {
-	if len(topic) > 128 || !topicForm.MatchString(topic) {
-		c.add(c.fault(n, fault.CodeBadName, "%q is not a name for a topic", topic).
-			Fix("use lower-case words joined by dots, such as order.placed"))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -72,6 +73,7 @@ func (c *checker) route(n *yaml.Node, r *Route) {
 			Fix("write a path such as /api/orders/**, where * is one segment and ** at the end the rest"))
 	}
 	c.routeTarget(n, r)
+	c.webhook(lookup(n, "webhook"), r.Webhook)
 	c.routeConditions(n, r)
 	c.routeAuth(n, r)
 	if r.Strip != "" && !stripFits(r.Strip, r.Path) {
@@ -120,12 +122,63 @@ func stripFits(prefix, path string) bool {
 
 func (c *checker) routeTarget(n *yaml.Node, r *Route) {
 	switch s := c.app.Service(r.To); {
+	case r.To != "" && r.Publish != "":
+		c.add(c.fault(keyNode(n, "publish"), fault.CodeBadValue, "a route goes to a service or publishes, and this one says both").
+			Fix("take one of the two away; for both, let the service subscribe to %s", r.Publish))
+	case r.Publish != "":
+		c.routePublishes(n, r)
+	case r.To == "" && n.Kind == yaml.MappingNode:
+		c.add(c.fault(n, fault.CodeMissingKey, "this route says neither to nor publish").
+			Fix("add \"to: SERVICE\", or \"publish: TOPIC\" to make an event of each request"))
 	case r.To == "":
 	case s == nil:
 		c.noService(lookup(n, "to"), "route to", r.To)
 	case s.Protocol == ProtocolTCP:
 		c.add(c.fault(lookup(n, "to"), fault.CodeRouteUnroutable, "%s speaks tcp, and the gateway routes HTTP and gRPC", r.To).
 			Fix("let another service call it, or correct its protocol"))
+	}
+}
+
+// routePublishes refuses what has no meaning where no service gets the request.
+func (c *checker) routePublishes(n *yaml.Node, r *Route) {
+	c.topic(lookup(n, "publish"), r.Publish)
+	for _, key := range []string{"strip", "rewrite", "tries", "try_timeout"} {
+		if value(n, key) != nil {
+			c.add(c.fault(keyNode(n, key), fault.CodeBadValue, "%s is about the way to a service, and this route publishes", key).
+				Fix("take it away"))
+		}
+	}
+}
+
+// webhook checks the signature that a route wants.
+func (c *checker) webhook(n *yaml.Node, w *Webhook) {
+	if w == nil {
+		return
+	}
+	if w.Secret != "" {
+		c.secret(lookup(n, "secret"), w.Secret)
+	}
+	switch {
+	case w.Scheme == WebhookHMAC && !headerForm.MatchString(w.Header):
+		c.add(c.fault(lookup(n, "header"), fault.CodeBadValue, "scheme hmac wants the header that holds the signature").
+			Fix("add a line such as \"header: X-Signature\""))
+	case w.Scheme != WebhookHMAC:
+		c.onlyOf(n, "hmac", "header", "prefix", "encoding")
+	}
+	if w.Scheme == WebhookGitHub || w.Scheme == WebhookHMAC {
+		c.onlyOf(n, "standard or stripe, which sign the time", "tolerance")
+	}
+	if w.Tolerance < Duration(time.Second) || w.Tolerance > Duration(time.Hour) {
+		c.add(c.fault(lookup(n, "tolerance"), fault.CodeBadValue, "%s is not a tolerance", w.Tolerance).Fix("write a time span from 1s to 1h"))
+	}
+}
+
+// onlyOf refuses keys of a webhook that belong to another scheme.
+func (c *checker) onlyOf(n *yaml.Node, scheme string, keys ...string) {
+	for _, key := range keys {
+		if value(n, key) != nil {
+			c.add(c.fault(keyNode(n, key), fault.CodeBadValue, "%s belongs to scheme %s", key, scheme).Fix("take it away, or correct scheme"))
+		}
 	}
 }
 

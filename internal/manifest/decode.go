@@ -53,6 +53,21 @@ type decoder struct {
 	partial bool // an overlay: nothing is required and no default filled in
 }
 
+// short is a struct that may also be written as one word of text, such as an entry of calls. Its UnmarshalText sets the
+// field that the text stands for; the others have their defaults by then.
+type short interface {
+	encoding.TextUnmarshaler
+	shortForm() string // what the text is, for users
+}
+
+// shortForm is what the text of a type is that is also written as a mapping, or "".
+func shortForm(t reflect.Type) string {
+	if s, ok := reflect.TypeAssert[short](reflect.New(t)); ok {
+		return s.shortForm()
+	}
+	return ""
+}
+
 // isText tells whether a type is written as one word of text.
 func isText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
@@ -65,7 +80,9 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, f field) {
 	case t.Kind() == reflect.Pointer:
 		v.Set(reflect.New(t.Elem()))
 		d.decode(n, v.Elem(), f)
-	case isText(t) && (n.Kind == yaml.ScalarNode || t.Kind() != reflect.Struct || len(fieldsOf(t)) == 0):
+	case t == reflect.TypeFor[JSON]():
+		d.json(n, v, f)
+	case isText(t) && (n.Kind != yaml.MappingNode || shortForm(t) == ""):
 		d.text(n, v, f)
 	case t.Kind() == reflect.Struct:
 		d.structure(n, v, f)
@@ -87,7 +104,11 @@ func (d *decoder) wrongType(n *yaml.Node, f field, want string) {
 
 // text fills a type that reads itself from text.
 func (d *decoder) text(n *yaml.Node, v reflect.Value, f field) {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+	isShort := shortForm(v.Type()) != ""
+	if isShort {
+		d.fill(v)
+	}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || isShort && n.ShortTag() != "!!str" {
 		d.wrongType(n, f, wanted(v.Type()))
 		return
 	}
@@ -99,20 +120,15 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f field) {
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		d.add(e.At(d.position(n)))
 	}
-	if call, ok := reflect.TypeAssert[*Call](v.Addr()); ok {
-		name := call.Service
-		d.fill(v)
-		call.Service = name
-	}
 }
 
 // structure fills a struct from a mapping: unknown and doubled keys are refused, defaults filled in.
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, f field) {
+	d.fill(v)
 	if n.Kind != yaml.MappingNode {
 		d.wrongType(n, f, wanted(v.Type()))
 		return
 	}
-	d.fill(v)
 	fields := fieldsOf(v.Type())
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -311,8 +327,10 @@ func wanted(t reflect.Type) string {
 		return "a time span"
 	case t == reflect.TypeFor[Size]():
 		return "a size"
-	case t == reflect.TypeFor[Call]():
-		return "the name of a service or a mapping"
+	case t == reflect.TypeFor[JSON]():
+		return "any value"
+	case shortForm(t) != "":
+		return shortForm(t) + " or a mapping"
 	case isText(t):
 		return "one word of text"
 	}
@@ -351,8 +369,10 @@ func example(f field) string {
 		return "50/s per address"
 	case t == reflect.TypeFor[Database]():
 		return "sqlite"
-	case t == reflect.TypeFor[Call]():
-		return "the name of a service"
+	case t == reflect.TypeFor[Cron]():
+		return "'0 7 * * mon-fri'"
+	case shortForm(t) != "":
+		return shortForm(t)
 	}
 	switch t.Kind() {
 	case reflect.Slice:

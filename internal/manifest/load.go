@@ -131,7 +131,7 @@ func (l *loader) layOver(root *yaml.Node, d *decoder) overlaid {
 	}
 	out.services = value(chosen, "services")
 	top := &yaml.Node{Kind: yaml.MappingNode, Line: chosen.Line, Column: chosen.Column}
-	for _, key := range []string{"gateway", "postgres"} {
+	for _, key := range []string{"gateway", "postgres", "events"} {
 		if v := value(chosen, key); v != nil {
 			top.Content = append(top.Content, keyNode(chosen, key), v)
 		}
@@ -360,6 +360,9 @@ func (l *loader) settle() {
 		}
 		if r.CORS == nil {
 			r.CORS = g.CORS
+		}
+		if r.Publish != "" && len(r.Methods) == 0 {
+			r.Methods = []string{"POST"}
 		}
 		for j, m := range r.Methods {
 			r.Methods[j] = strings.ToUpper(m)

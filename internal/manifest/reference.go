@@ -18,12 +18,18 @@ func Reference() string {
 		typ   reflect.Type
 	}{
 		{"atoll.yaml: the application", reflect.TypeFor[App]()},
+		{"events", reflect.TypeFor[Events]()},
+		{"keep of events", reflect.TypeFor[Keep]()},
 		{"service.yaml: one service", reflect.TypeFor[Service]()},
 		{"An entry of calls", reflect.TypeFor[Call]()},
+		{"An entry of publishes", reflect.TypeFor[Publish]()},
+		{"A topic of subscribes", reflect.TypeFor[Subscription]()},
+		{"An entry of schedules", reflect.TypeFor[Schedule]()},
 		{"limits of a service", reflect.TypeFor[Limits]()},
 		{"watch of a service", reflect.TypeFor[Watch]()},
 		{"gateway", reflect.TypeFor[Gateway]()},
 		{"An entry of gateway.routes", reflect.TypeFor[Route]()},
+		{"webhook of a route", reflect.TypeFor[Webhook]()},
 		{"An entry of gateway.auth", reflect.TypeFor[Auth]()},
 		{"jwt", reflect.TypeFor[JWT]()},
 		{"apiKey", reflect.TypeFor[APIKey]()},

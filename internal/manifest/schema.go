@@ -52,7 +52,25 @@ func (s schemer) object(t reflect.Type, partial bool) object {
 	if len(required) > 0 {
 		out["required"] = required
 	}
+	if keys := alternatives(t); len(keys) > 0 && !partial {
+		one := make([]any, len(keys))
+		for i, key := range keys {
+			one[i] = object{"required": []string{key}}
+		}
+		out["oneOf"] = one
+	}
 	return out
+}
+
+// alternatives lists the keys of a type of which exactly one is written.
+func alternatives(t reflect.Type) []string {
+	switch t {
+	case reflect.TypeFor[Route]():
+		return []string{"to", "publish"}
+	case reflect.TypeFor[Auth]():
+		return []string{"jwt", "apiKey"}
+	}
+	return nil
 }
 
 func (s schemer) field(f field, partial bool) object {
@@ -108,6 +126,12 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 		}
 		return out
 	}
+	if t == reflect.TypeFor[JSON]() {
+		return object{}
+	}
+	if t == reflect.TypeFor[Cron]() {
+		return object{"type": "string"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return s.schema(t.Elem(), partial, free)
@@ -121,7 +145,7 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 			item = object{"anyOf": []any{object{"type": "string"}, item}}
 		}
 		list := object{"type": "array", "items": item}
-		if t.Elem() == reflect.TypeFor[Route]() {
+		if t.Elem().Kind() == reflect.Struct && !isText(t.Elem()) {
 			return list
 		}
 		return object{"anyOf": []any{list, object{"allOf": []any{object{"type": "string"}, item}}}}
@@ -144,7 +168,7 @@ func (s schemer) structure(t reflect.Type, partial bool) object {
 		s.defs[name] = s.object(t, partial)
 	}
 	ref := object{"$ref": "#/$defs/" + name}
-	if t == reflect.TypeFor[Call]() {
+	if shortForm(t) != "" {
 		return object{"anyOf": []any{object{"type": "string"}, ref}}
 	}
 	return object{"allOf": []any{ref}}

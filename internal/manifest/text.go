@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -199,8 +200,39 @@ func (l Limit) String() string {
 	return s
 }
 
-// UnmarshalText reads the name of a service; how patient the caller is gets the defaults.
+// UnmarshalText reads the name of a service.
 func (c *Call) UnmarshalText(text []byte) error {
 	c.Service = string(text)
 	return nil
+}
+
+func (*Call) shortForm() string { return "the name of a service" }
+
+// UnmarshalText reads the name of a topic.
+func (p *Publish) UnmarshalText(text []byte) error {
+	p.Topic = string(text)
+	return nil
+}
+
+func (*Publish) shortForm() string { return "the name of a topic" }
+
+// UnmarshalText reads where the events go.
+func (s *Subscription) UnmarshalText(text []byte) error {
+	s.To = string(text)
+	return nil
+}
+
+func (*Subscription) shortForm() string { return "a path or nats" }
+
+// Outbox tells whether a service's outbox can be in the database.
+func (d Database) Outbox() bool {
+	scheme, _, _ := strings.Cut(d.URL, "://")
+	switch d.Kind {
+	case DatabaseSQLite, DatabasePostgres:
+		return true
+	case DatabaseExisting:
+		return slices.Contains([]string{"postgres", "postgresql", "mysql", "mariadb"}, scheme)
+	default:
+		return false
+	}
 }

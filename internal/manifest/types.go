@@ -14,6 +14,7 @@ type App struct {
 	Services     []*Service             `key:"services" required:"true" doc:"Folders that hold a service.yaml (globs are allowed), or services written out in place."`
 	Gateway      Gateway                `key:"gateway" doc:"The edge: where clients from outside come in."`
 	Postgres     string                 `key:"postgres" doc:"URL of the PostgreSQL server on which services with database: postgres get their databases, with a role that may create databases and roles. Without it the environment variable ATOLL_POSTGRES is read; without that, up starts a private server."`
+	Events       Events                 `key:"events" doc:"Where events are kept, and for how long."`
 	Sagas        []string               `key:"sagas" doc:"Files of saga definitions (globs are allowed)."`
 	Environments map[string]Environment `key:"environments" doc:"Overlays by name, chosen by --environment: what they set replaces what stands above; maps are merged, lists are replaced."`
 
@@ -26,6 +27,7 @@ type App struct {
 type Environment struct {
 	Gateway  *Gateway            `key:"gateway" doc:"Overrides of the gateway."`
 	Postgres string              `key:"postgres" doc:"Override of postgres."`
+	Events   *Events             `key:"events" doc:"Overrides of events."`
 	Services map[string]*Service `key:"services" doc:"Overrides of services, by the service's name; any key of a service but its name may be overridden."`
 }
 
@@ -41,26 +43,28 @@ const (
 
 // Service is one service, owned by one team.
 type Service struct {
-	Name       string            `key:"service" required:"true" doc:"Name of the service: lower-case letters, digits and hyphens, at most 40."`
-	Owner      string            `key:"owner" doc:"The team that answers for the service."`
-	Summary    string            `key:"summary" doc:"What the service is for, in one sentence."`
-	Build      string            `key:"build" doc:"Command that builds the service, run in its folder before the first start and after each change of a file."`
-	Run        string            `key:"run" required:"true" doc:"Command that runs one replica, in the service's folder."`
-	API        string            `key:"api" doc:"The service's contract: path of an OpenAPI document or a .proto file."`
-	Protocol   Protocol          `key:"protocol" enum:"http,grpc,tcp" default:"http" doc:"What the service speaks on its port."`
-	Port       int               `key:"port" doc:"The port of a program that insists on one. Without it each replica gets a free one, in PORT."`
-	Ready      Readiness         `key:"ready" default:"tcp" doc:"When a replica counts as ready: a path that answers 2xx to GET, grpc (the gRPC health service), or tcp (the port accepts)."`
-	Calls      []Call            `key:"calls" doc:"Services that this one may call; each gives NAME_URL and NAME_ADDR. Nothing else can be called."`
-	Publishes  []string          `key:"publishes" doc:"Topics that this service may publish events to."`
-	Subscribes map[string]string `key:"subscribes" doc:"Topics whose events are delivered to this service, each with the path that takes them."`
-	Database   Database          `key:"database" doc:"A database of the service's own, in DATABASE_URL: sqlite, postgres, or the URL of one that exists already."`
-	Secrets    []string          `key:"secrets" doc:"Secrets that the service gets, each as an environment variable in upper case."`
-	Env        map[string]string `key:"env" doc:"Environment variables of the service; values may hold ${calls.NAME.url}, ${calls.NAME.addr} and ${env.NAME}."`
-	Replicas   Replicas          `key:"replicas" default:"1" doc:"How many copies run: a number, or a range such as 3..12."`
-	Limits     Limits            `key:"limits" doc:"What one replica may use."`
-	Grace      Duration          `key:"grace" default:"10s" doc:"How long a replica may take to end after SIGTERM before it is killed."`
-	StartLimit Duration          `key:"start_limit" default:"60s" doc:"How long a replica may take to become ready before it counts as crashed."`
-	Watch      Watch             `key:"watch" doc:"Which files make up the service, so that a change rebuilds it."`
+	Name       string                  `key:"service" required:"true" doc:"Name of the service: lower-case letters, digits and hyphens, at most 40."`
+	Owner      string                  `key:"owner" doc:"The team that answers for the service."`
+	Summary    string                  `key:"summary" doc:"What the service is for, in one sentence."`
+	Build      string                  `key:"build" doc:"Command that builds the service, run in its folder before the first start and after each change of a file."`
+	Run        string                  `key:"run" required:"true" doc:"Command that runs one replica, in the service's folder."`
+	API        string                  `key:"api" doc:"The service's contract: path of an OpenAPI document or a .proto file."`
+	Protocol   Protocol                `key:"protocol" enum:"http,grpc,tcp" default:"http" doc:"What the service speaks on its port."`
+	Port       int                     `key:"port" doc:"The port of a program that insists on one. Without it each replica gets a free one, in PORT."`
+	Ready      Readiness               `key:"ready" default:"tcp" doc:"When a replica counts as ready: a path that answers 2xx to GET, grpc (the gRPC health service), or tcp (the port accepts)."`
+	Calls      []Call                  `key:"calls" doc:"Services that this one may call; each gives NAME_URL and NAME_ADDR. Nothing else can be called."`
+	Publishes  []Publish               `key:"publishes" doc:"Topics that this service may publish events to, by POST to EVENTS_URL/TOPIC or over NATS_URL; each a name or a mapping. Nothing else can be published."`
+	Subscribes map[string]Subscription `key:"subscribes" doc:"Topics whose events come to this service, each with the path that takes them, with nats, or with a mapping."`
+	Schedules  []Schedule              `key:"schedules" doc:"Events that are published by the clock in this service's name."`
+	Outbox     bool                    `key:"outbox" doc:"Publish what the service puts into the table atoll_outbox of its own database, once its transaction has committed."`
+	Database   Database                `key:"database" doc:"A database of the service's own, in DATABASE_URL: sqlite, postgres, or the URL of one that exists already."`
+	Secrets    []string                `key:"secrets" doc:"Secrets that the service gets, each as an environment variable in upper case."`
+	Env        map[string]string       `key:"env" doc:"Environment variables of the service; values may hold ${calls.NAME.url}, ${calls.NAME.addr} and ${env.NAME}."`
+	Replicas   Replicas                `key:"replicas" default:"1" doc:"How many copies run: a number, or a range such as 3..12."`
+	Limits     Limits                  `key:"limits" doc:"What one replica may use."`
+	Grace      Duration                `key:"grace" default:"10s" doc:"How long a replica may take to end after SIGTERM before it is killed."`
+	StartLimit Duration                `key:"start_limit" default:"60s" doc:"How long a replica may take to become ready before it counts as crashed."`
+	Watch      Watch                   `key:"watch" doc:"Which files make up the service, so that a change rebuilds it."`
 
 	Dir     string            `key:"dir" doc:"Only of a service written in place: its folder, relative to atoll.yaml."` // absolute after Load
 	Written map[string]string `key:"-"`                                                                                 // texts of run, build and "env.NAME" as the manifest has them, variables not put in
@@ -169,10 +173,12 @@ type APIKey struct {
 	Keys   string `key:"keys" required:"true" doc:"Name of the secret that holds the keys: one a line or separated by commas, each a key as NAME:KEY or NAME:sha256:HEX."`
 }
 
-// Route sends requests to a service.
+// Route sends requests to a service, or publishes them as events.
 type Route struct {
 	Path       string            `key:"path" required:"true" doc:"Path that must match: * stands for one segment, ** at the end for the rest."`
-	To         string            `key:"to" required:"true" doc:"Name of the service."`
+	To         string            `key:"to" doc:"Name of the service that gets the requests. A route has either this or publish."`
+	Publish    string            `key:"publish" doc:"Topic to which the body of each request is published as an event, instead of going to a service. The client gets 202 when the event is durable. Without methods the route takes POST only."`
+	Webhook    *Webhook          `key:"webhook" doc:"Signature that requests must bear; it is verified over the whole body before anything else is done with the request."`
 	Host       string            `key:"host" doc:"Host that must match; *.example.com stands for every name below."`
 	Methods    []string          `key:"methods" doc:"Methods that match; default all."`
 	Header     map[string]string `key:"header" doc:"Headers that must be there with exactly this value; * means any."`

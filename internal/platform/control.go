@@ -147,11 +147,11 @@ func (p *Platform) describe(app *manifest.App, s *manifest.Service, replicas []a
 	out := api.Service{
 		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Written["build"], Run: manifest.ExpandCalls(s.Written["run"], addr), API: s.API,
 		Protocol: string(s.Protocol), Port: s.Port, Ready: s.Ready.String(), Database: string(s.Database.Kind), Replicas: p.wanted(s),
-		Calls: []api.Call{}, CalledBy: []string{}, Routes: []api.Route{}, Publishes: orEmpty(s.Publishes),
-		Subscribes: s.Subscribes, Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},
+		Calls: []api.Call{}, CalledBy: []string{}, Routes: []api.Route{}, Publishes: s.Topics(),
+		Subscribes: map[string]string{}, Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},
 	}
-	if out.Subscribes == nil {
-		out.Subscribes = map[string]string{}
+	for topic, sub := range s.Subscribes {
+		out.Subscribes[topic] = sub.To
 	}
 	for _, call := range s.Calls {
 		out.Calls = append(out.Calls, api.Call{
