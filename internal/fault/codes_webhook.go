@@ -18,3 +18,6 @@ const (
 	CodeWebhookDisabled Code = "webhook-disabled" // an endpoint that gets nothing
 	CodeWebhookTooMany  Code = "webhook-too-many"
 )
+
+// CodeGatewayWebhook is of a route of the gateway whose signature cannot be verified as its manifest says.
+const CodeGatewayWebhook Code = "gateway-webhook"
