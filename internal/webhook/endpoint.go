@@ -101,7 +101,7 @@ func (e Endpoint) signing(now time.Time) *Keys {
 	if e.secrets == nil {
 		return nil
 	}
-	k := &Keys{Settings: Settings{Scheme: SchemeStandard}, scheme: standard{}, keys: [][]byte{e.secrets.current}}
+	k := &Keys{scheme: standard{}, keys: [][]byte{e.secrets.current}}
 	if e.secrets.previous != nil && now.Before(e.secrets.until) {
 		k.keys = append(k.keys, e.secrets.previous)
 	}

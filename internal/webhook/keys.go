@@ -57,9 +57,9 @@ type Field struct{ Name, Value string }
 
 // Keys are the secrets that are shared with a sender, and the scheme in which they sign. They are safe for concurrent use.
 type Keys struct {
-	Settings
-	keys   [][]byte
-	scheme scheme
+	keys      [][]byte
+	scheme    scheme
+	tolerance time.Duration
 }
 
 // scheme is what the schemes differ in.
@@ -87,7 +87,7 @@ type signed struct {
 func NewKeys(s Settings) (*Keys, error) {
 	s.Tolerance = cmp.Or(s.Tolerance, DefaultTolerance)
 	s.Encoding = cmp.Or(s.Encoding, EncodingHex)
-	k := &Keys{Settings: s}
+	k := &Keys{tolerance: s.Tolerance}
 	switch s.Scheme {
 	case SchemeStandard:
 		k.scheme = standard{}
@@ -160,7 +160,7 @@ func (k *Keys) Verify(now time.Time, h Header, body []byte) error {
 // checkTime refuses a signature of another time. The distance is judged in whole seconds, as senders write it.
 func (k *Keys) checkTime(now time.Time, at int64) *fault.Error {
 	off := now.Unix() - at // cannot overflow: at has at most twelve digits
-	tolerance := int64(k.Tolerance / time.Second)
+	tolerance := int64(k.tolerance / time.Second)
 	switch {
 	case off > tolerance:
 		return fault.New(fault.CodeWebhookSignatureExpired, "the webhook was signed %d s ago, at most %d s are tolerated", off, tolerance).

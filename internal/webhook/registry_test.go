@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/atoll/internal/bus"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/webhook"
 )
+
+var _ webhook.Store = bus.Log(nil) // what the bus keeps its own documents in will do
 
 // cabinet is a store in memory.
 type cabinet struct {

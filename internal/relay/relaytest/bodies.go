@@ -144,6 +144,8 @@ func testBodyNeverComes(t *testing.T, d relay.Driver) {
 		wantProblem(t, r, 408, fault.CodeClientTooSlow)
 	}
 	slowUploadH2(t, rig)
+	r := rig.trickle(t)
+	wantProblem(t, r, 408, fault.CodeClientTooSlow)
 }
 
 func testBodyTime(t *testing.T, d relay.Driver) {

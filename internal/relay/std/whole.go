@@ -42,7 +42,10 @@ func (x *exchange) showBody(out *http.Request) bool {
 	var whole []byte
 	if x.body != nil {
 		if err := x.holdBody(ctx, out); err != nil {
-			x.fail(x.explain(ctx, err))
+			if err = x.explain(ctx, err); errors.Is(err, errTimeout) {
+				err = errClientLate // it was the client that was waited for
+			}
+			x.fail(err)
 			return false
 		}
 		whole = x.body.whole()
