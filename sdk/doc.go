@@ -7,6 +7,7 @@
 //   - [Client] calls a service that the manifest declares, and carries the trace and the deadline on.
 //   - [Handler], [Error] and [Problem] let a handler return an error, which the caller sees as a problem
 //     document after RFC 9457.
+//   - [VerifyWebhook] tells whether a webhook is signed by who shares a secret.
 //   - [DecodeJSON] and [WriteJSON] are bounded, and say where a bad document is bad.
 //
 // # Drain

@@ -12,6 +12,12 @@ const (
 	CodeNoPort         = fault.CodeSDKNoPort
 	CodeUndeclaredCall = fault.CodeSDKUndeclaredCall
 	CodeDatabaseURL    = fault.CodeSDKDatabaseURL
+
+	CodeWebhookMissing   = fault.CodeWebhookSignatureMissing
+	CodeWebhookMalformed = fault.CodeWebhookSignatureMalformed
+	CodeWebhookExpired   = fault.CodeWebhookSignatureExpired
+	CodeWebhookWrong     = fault.CodeWebhookSignatureWrong
+	CodeWebhookSecret    = fault.CodeWebhookSecret
 )
 
 // SQLitePath is the file that a DATABASE_URL of the form sqlite:///path/to/file.db names.

@@ -43,6 +43,9 @@ type route struct {
 	tryTimeout  time.Duration
 	tries       int
 	body        int64
+	path        string   // as the manifest has it
+	verifier    Verifier // nil if requests need no signature
+	publish     string   // the topic, or "" if requests go to a service
 }
 
 // compiler turns a manifest into a snapshot and collects what is wrong on the way.
@@ -170,6 +173,8 @@ func (c *compiler) compileRoutes() {
 		m := &c.app.Gateway.Routes[i]
 		protocol, known := protocols[m.To]
 		switch {
+		case m.Publish != "":
+			c.compilePublish(m)
 		case !known:
 			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s goes to service %q, which does not exist", m.Path, m.To).
 				Fix("name a service of this application"))
@@ -177,7 +182,7 @@ func (c *compiler) compileRoutes() {
 			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s goes to service %q, which speaks tcp", m.Path, m.To).
 				Fix("services with protocol: tcp can be called, but not be routed to"))
 		}
-		e := &Entry{Host: m.Host, Path: m.Path, Methods: upper(m.Methods), Header: m.Header, Query: m.Query, Index: i}
+		e := &Entry{Host: m.Host, Path: m.Path, Methods: methods(m), Header: m.Header, Query: m.Query, Index: i}
 		entries[i] = e
 		c.snap.routes[e] = c.route(m, e)
 	}
@@ -194,6 +199,7 @@ func (c *compiler) route(m *manifest.Route, e *Entry) *route {
 		name: e.pattern(), to: m.To, strip: strings.TrimSuffix(m.Strip, "/"), rewrite: strings.TrimSuffix(m.Rewrite, "/"),
 		timeout: g.Timeout.Std(), tryTimeout: m.TryTimeout.Std(), tries: cmp.Or(m.Tries, 3),
 		body: int64(cmp.Or(m.Body, g.Body, 10_000_000)), cors: c.snap.cors,
+		path: m.Path, verifier: c.compileWebhook(m), publish: m.Publish,
 	}
 	if m.Timeout != nil {
 		r.timeout = m.Timeout.Std()

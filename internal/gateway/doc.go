@@ -5,7 +5,7 @@
 //
 // A request passes these, and is refused by the first that minds: size of the head; host and path in their one
 // form; route; CORS preflight; limits that need no identity; proof of identity; limits by subject or key; size of
-// the body. What goes to the service has every field that Atoll reserves and every forwarding field taken out, and
+// the body; signature of the body. What goes to the service has every field that Atoll reserves and every forwarding field taken out, and
 // put in anew from what the gateway knows.
 //
 // # Guarantees
@@ -14,6 +14,9 @@
 // configuration, and a manifest that cannot be compiled changes nothing. Counters of limits and keys of issuers
 // survive Apply where their definition did not change. The router and the service behind cannot disagree on a
 // path: what could be read in two ways is refused (relay.CleanPath).
+//
+// A route whose requests bear a signature (webhook) sees the whole body before anybody else does: the service gets the
+// very bytes that were verified. A route that publishes answers 202 once its event is durable, and never before.
 //
 // # Backpressure and failure
 //

@@ -26,6 +26,11 @@ type Options struct {
 	// FetchKeys reads an issuer's key set from a file or a URL; it is given a context with a deadline. Nil means the
 	// file system and net/http.
 	FetchKeys func(ctx context.Context, source string) ([]byte, error)
+	// Webhook makes what verifies the requests of a route, from what the manifest says and the value of the secret that it
+	// names. An error is a *fault.Error. Nil means that routes with webhook are refused.
+	Webhook func(m manifest.Webhook, secret string) (Verifier, error)
+	// Publisher takes what arrives on routes that publish. Nil means that such routes are refused.
+	Publisher Publisher
 	// LimitKeys is how many counters of limits are kept; 0 means 131,072, some 10 MB.
 	LimitKeys int
 	// Drain is how long requests in flight may take when Serve ends; 0 means 10 s.

@@ -189,6 +189,7 @@ func (v *visit) send(d *relay.Decision) {
 	d.Tries, d.Timeout, d.TryTimeout, d.MaxBody = rt.tries, rt.timeout, rt.tryTimeout, rt.body
 	relay.Scrub(r.Header, untrusted)
 	d.Untrusted = untrusted
+	d.Body = v.takeBody()
 	d.Upstream = v.client.fields(r.Peer)
 	if v.who.subject != "" {
 		d.Upstream = append(d.Upstream, relay.Field{Name: relay.SubjectHeader, Value: v.who.subject})

@@ -33,6 +33,12 @@ import (
 // serve runs a gateway before one service that answers with what it saw, and returns the gateway's address.
 func serve(t *testing.T, o *gateway.Options, a *manifest.App) (*gateway.Gateway, string) {
 	t.Helper()
+	return serveWith(t, o, a, nil)
+}
+
+// serveWith is serve with secrets.
+func serveWith(t *testing.T, o *gateway.Options, a *manifest.App, secrets map[string]string) (*gateway.Gateway, string) {
+	t.Helper()
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Method, " ", r.RequestURI, " ", r.Host, " ", r.Header.Get("X-Forwarded-Proto"))
 	}))
@@ -45,7 +51,7 @@ func serve(t *testing.T, o *gateway.Options, a *manifest.App) (*gateway.Gateway,
 		}}})
 	}
 	g := gateway.New(up, o)
-	if err := apply(t.Context(), g, a, nil); err != nil {
+	if err := apply(t.Context(), g, a, secrets); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

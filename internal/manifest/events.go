@@ -89,7 +89,7 @@ const (
 // Webhook is the signature that requests of a route must bear.
 type Webhook struct {
 	Scheme    WebhookScheme `key:"scheme" required:"true" enum:"standard,github,stripe,hmac" doc:"How the sender signs: standard (Standard Webhooks), github (X-Hub-Signature-256), stripe (Stripe-Signature), or hmac (HMAC-SHA256 of the body in a header of your choice)."`
-	Secret    string        `key:"secret" required:"true" doc:"Name of the secret that is shared with the sender; several values, separated by commas or spaces, are all taken, so that it can be changed without a gap."`
+	Secret    string        `key:"secret" required:"true" doc:"Name of the secret that is shared with the sender; several values, one a line or separated by commas, are all taken, so that it can be changed without a gap."`
 	Header    string        `key:"header" doc:"Only of hmac: the header that holds the signature."`
 	Prefix    string        `key:"prefix" doc:"Only of hmac: what stands before the signature in the header, such as sha256=."`
 	Encoding  string        `key:"encoding" enum:"hex,base64" default:"hex" doc:"Only of hmac: how the signature is written."`

@@ -27,7 +27,9 @@
 // # Backpressure
 //
 // A request to a service without a ready endpoint waits for one, in a queue bounded in time (Options.WaitReady) and
-// in number (Options.MaxWaiting); beyond the number it is refused at once, beyond the time with Retry-After.
+// in number (Options.MaxWaiting); beyond the number it is refused at once, beyond the time with Retry-After. A policy
+// that wants to see whole bodies (Decision.Body) has them held in memory, bounded over all requests of a server
+// (Server.MaxHeld) and refused beyond.
 //
 // # Failure
 //

@@ -67,6 +67,12 @@ type Decision struct {
 	TryTimeout time.Duration // the same for one try
 	MaxBody    int64         // bytes of the request's body; 0 means no limit
 
+	// Body, if not nil, is given the whole body of the request, of at most MaxBody bytes, before anything goes to a service;
+	// nil if there is none. Its reply, if not nil, is sent in place of asking the service. Else the request goes on with the
+	// very same bytes, which Body must not change. Waiting for the body counts towards Timeout, which is ctx's deadline; how
+	// much of all such bodies is held at once is bounded by Server.MaxHeld.
+	Body func(ctx context.Context, body []byte) *Reply
+
 	// Response, if not nil, may change the header of the response, whether it comes from a service or from the relay.
 	Response func(status int, h Header)
 
@@ -100,8 +106,12 @@ type Server struct {
 	IdleTimeout   time.Duration // of a connection without a request
 	StallTimeout  time.Duration // of a body that does not move, in either direction; 0 means no limit. Not of services that speak gRPC, nor of upgrades.
 	MaxHeader     int           // bytes of a request's head, refused beyond without asking the policy
+	MaxHeld       int64         // bytes of bodies that are held for Decision.Body at once, refused beyond with 503; 0 means DefaultMaxHeld
 	Drain         time.Duration // how long requests in flight may take when the server ends
 }
+
+// DefaultMaxHeld is a Server's MaxHeld if it sets none.
+const DefaultMaxHeld = 64 << 20
 
 // Driver carries requests over a wire format and the connections under it.
 type Driver interface {

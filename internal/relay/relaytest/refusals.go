@@ -2,6 +2,7 @@
 package relaytest
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -183,7 +184,16 @@ func slowUploadH2(t *testing.T, rig *Rig) {
 func testTrickle(t *testing.T, d relay.Driver) {
 	rig := NewRig(t, d, Settings{Decide: func(_ *relay.Request, d *relay.Decision) { d.Timeout = 100 * time.Millisecond }})
 	rig.Up.Set(service, []relay.Endpoint{echo(t, "a")})
-	c, r := rig.send(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+	r := rig.trickle(t)
+	head, err := readHead(r)
+	if err != nil || !strings.HasPrefix(head, "HTTP/1.1 408") && !strings.HasPrefix(head, "HTTP/1.1 504") {
+		t.Errorf("head %q, error %v", head, err)
+	}
+}
+
+// trickle sends a body byte by byte until the connection ends.
+func (r *Rig) trickle(t *testing.T) *bufio.Reader {
+	c, answer := r.send(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -195,12 +205,11 @@ func testTrickle(t *testing.T, d relay.Driver) {
 			}
 		}
 	}()
-	head, err := readHead(r)
-	if err != nil || !strings.HasPrefix(head, "HTTP/1.1 408") && !strings.HasPrefix(head, "HTTP/1.1 504") {
-		t.Errorf("head %q, error %v", head, err)
-	}
-	c.Close()
-	<-sent
+	t.Cleanup(func() {
+		c.Close()
+		<-sent
+	})
+	return answer
 }
 
 func testBodyLength(t *testing.T, d relay.Driver) {

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func() relay.Driver) {
 	}{
 		{"http1", http1Tests()},
 		{"refusals", refusalTests()},
+		{"bodies", bodyTests()},
 		{"streams", streamTests()},
 		{"http2", http2Tests()},
 		{"failures", failureTests()},

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// maxReplay is how much of a request's body is kept for sending again.
+// maxReplay is how much of a request's body is kept for sending again, if nobody wants to see the whole of it.
 const maxReplay = 64 << 10
 
 var (
@@ -23,6 +23,7 @@ var (
 // body is a request's body, readable from its beginning by one try after the other as long as it is kept.
 type body struct {
 	max     int64 // 0 means no limit
+	keep    int64 // how much is kept for sending again
 	stall   time.Duration
 	control *http.ResponseController
 	length  atomic.Int64
@@ -186,7 +187,7 @@ func (b *body) read(p []byte) (int, error) {
 	}
 	switch {
 	case b.lost.Load():
-	case len(b.kept)+n > maxReplay:
+	case int64(len(b.kept)+n) > b.keep:
 		b.kept = nil
 		b.lost.Store(true)
 	default:

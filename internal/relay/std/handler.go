@@ -1,6 +1,7 @@
 package std
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 type handler struct {
 	conf    *relay.Server
 	proxy   *httputil.ReverseProxy
+	held    budget         // of bodies that policies see whole
 	running sync.WaitGroup // requests
 }
 
@@ -27,7 +29,7 @@ type handler struct {
 const flushAfter = 50 * time.Millisecond
 
 func newHandler(s *relay.Server) *handler {
-	h := &handler{conf: s}
+	h := &handler{conf: s, held: budget{max: cmp.Or(s.MaxHeld, relay.DefaultMaxHeld)}}
 	h.proxy = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      tripper{},
@@ -66,6 +68,7 @@ type exchange struct {
 	call     *relay.Call
 	cancel   context.CancelCauseFunc
 	hop      relay.Hop
+	held     int64 // of the handler's budget
 }
 
 type exchangeKey struct{}
@@ -88,11 +91,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.cancel = cancel
 	defer x.end()
 	x.decide(ctx)
+	out := r.WithContext(ctx)
+	if d := &x.decision; d.Reply == nil && d.Body != nil && !x.showBody(out) {
+		return
+	}
 	if d := &x.decision; d.Reply != nil {
 		x.reply(d.Reply)
 		return
 	}
-	out := r.WithContext(ctx)
 	if x.body != nil {
 		out.Body = x.body.src
 	}
@@ -118,7 +124,7 @@ func (x *exchange) begin(r *http.Request) {
 	if r.ContentLength == 0 || r.Body == nil {
 		return
 	}
-	x.body = &body{src: r.Body, in: r, control: x.w.control}
+	x.body = &body{src: r.Body, in: r, control: x.w.control, keep: maxReplay}
 	if r.ProtoMajor == 1 {
 		// Without it the server would read the body before it sends a response that came early.
 		_ = x.w.control.EnableFullDuplex() // HTTP/1 supports it
@@ -218,6 +224,7 @@ func (x *exchange) end() {
 		}
 		x.hop.BytesIn += x.body.length.Load()
 	}
+	x.h.held.giveBack(x.held)
 	x.w.extend() // what the server still has to send
 	x.finishCall()
 	x.cancel(context.Canceled)

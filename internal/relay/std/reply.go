@@ -31,6 +31,8 @@ func (x *exchange) replyFor(err error) *relay.Reply {
 	switch f, isFault := errors.AsType[*fault.Error](err); {
 	case errors.Is(err, errBodyTooLarge):
 		return tooLarge(x.decision.MaxBody)
+	case errors.Is(err, errHeld):
+		return tooMuchHeld()
 	case errors.Is(err, errClientStalls):
 		return relay.Refuse(http.StatusRequestTimeout,
 			fault.New(fault.CodeClientTooSlow, "nothing of the request's body came for %s", x.w.stall).
