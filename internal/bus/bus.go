@@ -234,12 +234,28 @@ type Receipt struct {
 // and stay together. With a *fault.Error nothing was published; after any other error it is not known, and the publisher is to try
 // again with the same ids.
 func (b *Bus) Publish(ctx context.Context, publisher, topic string, events []*Event) ([]Receipt, error) {
+	return await(ctx, func(done func([]Receipt, error)) error { return b.Submit(publisher, topic, events, done) })
+}
+
+// PublishFrom is Publish for what comes from no service, but from the gateway or an operator: any topic of the Config will do. The
+// origin takes the place of the publisher.
+func (b *Bus) PublishFrom(ctx context.Context, origin, topic string, events []*Event) ([]Receipt, error) {
+	t := b.config.Load().Topics[topic]
+	if t == nil {
+		return nil, fault.New(fault.CodeTopicUnknown, "there is no topic %q", topic).
+			Fix("the topics are %s", cmp.Or(strings.Join(b.config.Load().topics(), ", "), "none: no service publishes or subscribes to anything"))
+	}
+	return await(ctx, func(done func([]Receipt, error)) error { return b.take(origin, t, events, done) })
+}
+
+// await submits and waits for what comes of it.
+func await(ctx context.Context, submit func(done func([]Receipt, error)) error) ([]Receipt, error) {
 	type result struct {
 		receipts []Receipt
 		err      error
 	}
 	results := make(chan result, 1)
-	if err := b.Submit(publisher, topic, events, func(r []Receipt, err error) { results <- result{r, err} }); err != nil {
+	if err := submit(func(r []Receipt, err error) { results <- result{r, err} }); err != nil {
 		return nil, err
 	}
 	select {
@@ -257,6 +273,11 @@ func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Recei
 	if err != nil {
 		return err
 	}
+	return b.take(publisher, t, events, done)
+}
+
+// take submits events to a topic, if they fit it.
+func (b *Bus) take(publisher string, t *Topic, events []*Event, done func([]Receipt, error)) error {
 	if len(events) == 0 || len(events) > MaxAppend {
 		return fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
 			Fix("send between 1 and %d", MaxAppend)
@@ -270,7 +291,7 @@ func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Recei
 	if b.full.Load() {
 		return b.errFull()
 	}
-	return b.submit(topic, events, done)
+	return b.submit(t.Name, events, done)
 }
 
 // check tells whether an event fits a topic.

@@ -9,6 +9,7 @@ const (
 	CodeBusUnsure           Code = "bus-unsure"
 	CodeEventsUnreachable   Code = "events-unreachable"
 	CodeBusFull             Code = "bus-full"
+	CodeTopicUnknown        Code = "topic-unknown"
 	CodeSubscriptionUnknown Code = "subscription-unknown"
 	CodeDeadLetter          Code = "dead-letter"
 	CodeDeadLetterUnknown   Code = "dead-letter-unknown"

@@ -195,7 +195,13 @@ func (p *Platform) startDriver(context.Context, *manifest.App) error {
 func (p *Platform) startRelay(context.Context, *manifest.App) error {
 	p.upstreams = relay.NewUpstreams(std.New(), &relay.Options{Logger: p.log, OnHop: p.hop})
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
-	p.gateway = gateway.New(p.upstreams, &gateway.Options{Logger: p.log, AccessLog: p.accessLog()})
+	p.bus = &eventBus{
+		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, log: p.log,
+		options: bus.Options{Logger: p.log, OnDead: p.deadLetter}, listeners: map[string]*publishing{},
+	}
+	p.gateway = gateway.New(p.upstreams, &gateway.Options{
+		Logger: p.log, AccessLog: p.accessLog(), Webhook: newVerifier, Publisher: inbound{p.bus, p.log},
+	})
 	p.mesh = mesh.New(p.upstreams, &mesh.Options{Logger: p.log})
 	p.calls = &callListeners{
 		listen: p.driver.Listen, serve: p.mesh.Serve, log: p.log, open: map[pair]*callListener{},
@@ -213,11 +219,6 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 }
 
 func (p *Platform) startBus(context.Context, *manifest.App) error {
-	p.bus = &eventBus{
-		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, log: p.log,
-		options:   bus.Options{Logger: p.log, OnDead: p.deadLetter},
-		listeners: map[string]*publishing{},
-	}
 	p.onEnd("bus", p.bus.close)
 	return nil
 }
