@@ -72,7 +72,7 @@ func (db *database) forwardAndDie(ctx context.Context, t *testing.T, l *ledger, 
 	t.Helper()
 	for ctx.Err() == nil {
 		life, die := context.WithCancel(ctx)
-		left := 1 + random.IntN(20)
+		left := 1 + random.IntN(4)
 		publish := func(ctx context.Context, events []*bus.Event) error {
 			how := random.IntN(4)
 			if left--; left > 0 {

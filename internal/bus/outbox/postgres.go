@@ -16,6 +16,13 @@ import (
 type pgTable struct {
 	conn  *pgx.Conn
 	query string
+
+	// Transactions that notify commit one after the other, which is slow when there are many. Then, when one read after the
+	// other finds rows, this session holds a lock that tells them not to.
+	awakeKey int64
+	awake    bool
+	found    bool          // the last read found rows
+	patience time.Duration // how long to wait for a notification
 }
 
 var _ table = (*pgTable)(nil)
@@ -44,9 +51,14 @@ func postgresDialer(databaseURL string) (func(context.Context) (table, error), e
 		if _, err := conn.Exec(ctx, "LISTEN atoll_outbox"); err != nil {
 			return nil, fmt.Errorf("listen: %w", errors.Join(err, conn.Close(ctx)))
 		}
-		return &pgTable{conn, q}, nil
+		return &pgTable{conn: conn, query: q, patience: longPatience}, nil
 	}, nil
 }
+
+const (
+	shortPatience = 5 * time.Millisecond // for those that committed while they were told not to notify
+	longPatience  = time.Second          // for a table without its trigger
+)
 
 func (t *pgTable) lock(ctx context.Context) (yes bool, err error) {
 	err = t.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended('atoll_outbox.' || current_schema(), 0))").Scan(&yes)
@@ -57,8 +69,10 @@ func (t *pgTable) lock(ctx context.Context) (yes bool, err error) {
 }
 
 func (t *pgTable) exists(ctx context.Context) (yes bool, err error) {
-	err = t.conn.QueryRow(ctx, "SELECT to_regclass('atoll_outbox') IS NOT NULL AND to_regclass('atoll_outbox_refused') IS NOT NULL").Scan(&yes)
-	if err != nil {
+	// The key is the one that the trigger has.
+	const text = `SELECT to_regclass('atoll_outbox') IS NOT NULL AND to_regclass('atoll_outbox_refused') IS NOT NULL,
+		(1635020652::bigint << 32) | coalesce(to_regclass('atoll_outbox')::oid::bigint, 0)`
+	if err := t.conn.QueryRow(ctx, text).Scan(&yes, &t.awakeKey); err != nil {
 		return false, fmt.Errorf("look for tables: %w", err)
 	}
 	return yes, nil
@@ -75,6 +89,12 @@ func (t *pgTable) read(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
+	if t.found && len(rows) > 0 && !t.awake {
+		if err := t.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", t.awakeKey).Scan(&t.awake); err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+	}
+	t.found = len(rows) > 0
 	return rows, nil
 }
 
@@ -97,10 +117,19 @@ func (t *pgTable) settle(ctx context.Context, published []int64, refused []refus
 	return nil
 }
 
-// wait waits for a notification. One that came since LISTEN and was not waited for is returned at once.
+// wait waits for a notification. One that came since LISTEN and was not waited for is returned at once. After a time in
+// which nobody notified, the table is read again soon, and then less and less soon.
 func (t *pgTable) wait(ctx context.Context, _ int) error {
-	limited, cancel := context.WithTimeout(ctx, time.Second)
+	if t.awake {
+		t.awake, t.patience = false, shortPatience
+		if _, err := t.conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", t.awakeKey); err != nil {
+			return fmt.Errorf("unlock: %w", err)
+		}
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
+	t.patience = min(4*t.patience, longPatience)
 	_, err := t.conn.WaitForNotification(limited)
 	if err == nil || pgconn.Timeout(err) && ctx.Err() == nil {
 		return nil

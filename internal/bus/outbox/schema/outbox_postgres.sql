@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS atoll_outbox_refused (
 	reason       text NOT NULL
 );
 
--- Wakes the forwarder at once. Without it, rows are found within a second.
-CREATE OR REPLACE FUNCTION atoll_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY atoll_outbox; RETURN NULL; END $$;
+-- Wakes the forwarder when a transaction commits. While the forwarder is awake it holds a lock that says so, and nobody
+-- notifies it: PostgreSQL lets transactions that notify commit only one after the other. Without this trigger, rows are
+-- found within a second.
+CREATE OR REPLACE FUNCTION atoll_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE awake bigint := (1635020652::bigint << 32) | TG_RELID::bigint; BEGIN IF pg_try_advisory_lock_shared(awake) THEN PERFORM pg_advisory_unlock_shared(awake); NOTIFY atoll_outbox; END IF; RETURN NULL; END $$;
 
-DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'atoll_outbox'::regclass AND tgname = 'atoll_outbox_notify') THEN CREATE TRIGGER atoll_outbox_notify AFTER INSERT ON atoll_outbox FOR EACH STATEMENT EXECUTE FUNCTION atoll_outbox_notify(); END IF; END $$;
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'atoll_outbox'::regclass AND tgname = 'atoll_outbox_notify') THEN CREATE CONSTRAINT TRIGGER atoll_outbox_notify AFTER INSERT ON atoll_outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION atoll_outbox_notify(); END IF; END $$;
