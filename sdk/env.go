@@ -12,6 +12,8 @@ const (
 	CodeNoPort         = fault.CodeSDKNoPort
 	CodeUndeclaredCall = fault.CodeSDKUndeclaredCall
 	CodeDatabaseURL    = fault.CodeSDKDatabaseURL
+	CodeNoEvents       = fault.CodeSDKNoEvents
+	CodeNoDialect      = fault.CodeSDKNoDialect
 )
 
 // SQLitePath is the file that a DATABASE_URL of the form sqlite:///path/to/file.db names.
