@@ -78,6 +78,7 @@ func TestADatabaseOfAnUnknownKindIsTold(t *testing.T) {
 
 func TestReplicasSetUpTheSameTablesAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, db *databases.Database, opts *sdk.TableOptions) {
+		t.Helper()
 		out, err := sdk.NewOutbox(opts)
 		in, err2 := sdk.NewInbox(opts)
 		if err := errors.Join(err, err2); err != nil {
@@ -97,6 +98,7 @@ func TestReplicasSetUpTheSameTablesAtOnce(t *testing.T) {
 
 func TestWhatATransactionAddsIsPublishedIfItCommits(t *testing.T) {
 	onEach(t, func(t *testing.T, db *databases.Database, opts *sdk.TableOptions) {
+		t.Helper()
 		box, err := sdk.NewOutbox(opts)
 		if err != nil {
 			t.Fatal(err)
@@ -172,6 +174,7 @@ func TestAnEventWithoutATopicIsNotAdded(t *testing.T) {
 
 func TestAnEventThatComesOftenAndAtOnceHasOneEffect(t *testing.T) {
 	onEach(t, func(t *testing.T, db *databases.Database, opts *sdk.TableOptions) {
+		t.Helper()
 		box, err := sdk.NewInbox(opts)
 		if err != nil {
 			t.Fatal(err)
@@ -181,8 +184,13 @@ func TestAnEventThatComesOftenAndAtOnceHasOneEffect(t *testing.T) {
 		}
 		mustExec(t, db.DB, "CREATE TABLE effects (event VARCHAR(100))")
 		events := []sdk.Event{
-			{Source: "/s", ID: "a"}, {Source: "/s", ID: "A"}, {Source: "/S", ID: "a"}, {Source: "/s", ID: "a "}, {Source: "/s", ID: "ä"},
-			{Source: "/s", ID: strings.Repeat("x", 4000)}, {Source: "/s", ID: strings.Repeat("x", 4001)},
+			{Source: "/s", ID: "a"},
+			{Source: "/s", ID: "A"},
+			{Source: "/S", ID: "a"},
+			{Source: "/s", ID: "a "},
+			{Source: "/s", ID: "ä"},
+			{Source: "/s", ID: strings.Repeat("x", 4000)},
+			{Source: "/s", ID: strings.Repeat("x", 4001)},
 		}
 		var group sync.WaitGroup
 		for i, e := range events {
@@ -196,7 +204,7 @@ func TestAnEventThatComesOftenAndAtOnceHasOneEffect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			var s string
 			if err := rows.Scan(&s); err != nil {
@@ -250,6 +258,7 @@ func TestAnEventWithoutANameIsNotNoted(t *testing.T) {
 
 func TestOnlyOldNotesArePurged(t *testing.T) {
 	onEach(t, func(t *testing.T, db *databases.Database, opts *sdk.TableOptions) {
+		t.Helper()
 		box, err := sdk.NewInbox(opts)
 		if err != nil {
 			t.Fatal(err)

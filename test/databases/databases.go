@@ -95,24 +95,24 @@ type Database struct {
 }
 
 // Fresh returns an empty database, which is closed when the test ends.
-func (s *Servers) Fresh(t testing.TB, kind string) *Database {
-	t.Helper()
+func (s *Servers) Fresh(tb testing.TB, kind string) *Database {
+	tb.Helper()
 	d := &Database{Kind: kind}
 	switch kind {
 	case SQLite:
-		d.URL = "sqlite://" + filepath.Join(t.TempDir(), "service.db")
+		d.URL = "sqlite://" + filepath.Join(tb.TempDir(), "service.db")
 	case Postgres:
-		d.URL = s.create(t, s.postgres, kind)
+		d.URL = s.create(tb, s.postgres, kind)
 	case MySQL:
-		d.URL = s.create(t, s.mariadb, kind)
+		d.URL = s.create(tb, s.mariadb, kind)
 	}
-	d.DB = Open(t, kind, d.URL)
+	d.DB = Open(tb, kind, d.URL)
 	return d
 }
 
 // Open opens a database as a service would, until the test ends.
-func Open(t testing.TB, kind, databaseURL string) *sql.DB {
-	t.Helper()
+func Open(tb testing.TB, kind, databaseURL string) *sql.DB {
+	tb.Helper()
 	var db *sql.DB
 	var err error
 	switch kind {
@@ -124,29 +124,29 @@ func Open(t testing.TB, kind, databaseURL string) *sql.DB {
 	case MySQL:
 		db, err = sql.Open("mysql", mysqlDSN(databaseURL))
 	default:
-		t.Fatalf("no such kind of database: %s", kind)
+		tb.Fatalf("no such kind of database: %s", kind)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
 // create makes a database on a server, and returns its URL.
-func (s *Servers) create(t testing.TB, start func() (*server, error), kind string) string {
-	t.Helper()
+func (s *Servers) create(tb testing.TB, start func() (*server, error), kind string) string {
+	tb.Helper()
 	srv, err := start()
 	if err != nil {
-		t.Fatalf("%v (databases are installed by `make test-deps`)", err)
+		tb.Fatalf("%v (databases are installed by `make test-deps`)", err)
 	}
 	u, err := url.Parse(srv.admin)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	name := "test_" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	if _, err := Open(t, kind, srv.admin).ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
+	if _, err := Open(tb, kind, srv.admin).ExecContext(tb.Context(), "CREATE DATABASE "+name); err != nil {
+		tb.Fatal(err)
 	}
 	u.Path = "/" + name
 	return u.String()

@@ -18,6 +18,7 @@ import (
 // back, and forwarders that die in the midst of publishing, before or after the events were taken.
 func TestPublishedIsCommittedWhateverCommitsLateAndWhateverDies(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		l := newLedger()

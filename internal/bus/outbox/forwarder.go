@@ -106,8 +106,9 @@ func dialer(databaseURL string) (func(context.Context) (table, error), error) {
 		return postgresDialer(databaseURL)
 	case MySQL:
 		return mysqlDialer(databaseURL)
+	default:
+		return sqliteDialer(databaseURL)
 	}
-	return sqliteDialer(databaseURL)
 }
 
 // table is the outbox of a database within one session, and the session itself. After an error, unless it is errBusy,
@@ -144,17 +145,21 @@ const (
 // Run forwards until ctx ends, and then returns nil. What is published by then is deleted before it returns.
 func (f *Forwarder) Run(ctx context.Context) error {
 	var pace backoff
-	for {
-		err := f.session(ctx, &pace)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, errNoTables) {
-			f.sayNoTables(ctx)
-			pace.reset()
-			pause(ctx, between)
-			continue
-		}
+	for ctx.Err() == nil {
+		f.rest(ctx, f.session(ctx, &pace), &pace)
+	}
+	return nil
+}
+
+// rest tells why a session has ended, and waits until it is time for another.
+func (f *Forwarder) rest(ctx context.Context, err error, pace *backoff) {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, errNoTables):
+		f.sayNoTables(ctx)
+		pace.reset()
+		pause(ctx, between)
+	default:
 		f.say(ctx, PhaseUnreachable, fault.New(fault.CodeOutboxDatabase, "the outbox cannot be read: its database does not answer as it should").
 			Fix("see that the database runs; it is tried again by itself").Because(err))
 		pause(ctx, pace.next(5*time.Second))

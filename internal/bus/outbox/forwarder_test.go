@@ -19,6 +19,7 @@ import (
 
 func TestARowOfTopicAndDataAloneIsAnEvent(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		l := newLedger()
 		db.start(t, l.publish, &outbox.Options{Source: "/services/orders"})
 		db.exec(t, db.DB, `INSERT INTO atoll_outbox (topic, data) VALUES ('order.placed', '{"text": "a \\ and a \n"}')`)
@@ -37,6 +38,7 @@ func TestARowOfTopicAndDataAloneIsAnEvent(t *testing.T) {
 
 func TestAllThatARowSaysIsInTheEvent(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		l := newLedger()
 		db.exec(t, db.DB, `INSERT INTO atoll_outbox (topic, data_binary, ordering_key, event_id, type, source, subject, content_type, time, extensions, deliver_at)
 			VALUES ('t', ?, 'k', 'id-1', 'com.example.placed', '/shop', 'o-7', 'image/png', '2026-11-23 01:02:03.456', '{"traceparent": "00-x", "n": 12345678901234567, "yes": true}', '2026-11-24 01:02:03')`,
@@ -64,6 +66,7 @@ func TestAllThatARowSaysIsInTheEvent(t *testing.T) {
 
 func TestAPublishedRowIsGone(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		batches := make(chan outbox.Batch, 100)
 		tx, err := db.DB.BeginTx(t.Context(), nil)
 		if err != nil {
@@ -89,6 +92,7 @@ func TestAPublishedRowIsGone(t *testing.T) {
 
 func TestABatchIsBoundedInBytes(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		for range 10 {
 			db.exec(t, db.DB, "INSERT INTO atoll_outbox (topic, data) VALUES ('t', ?)", strings.Repeat("x", 1<<20))
 		}
@@ -112,6 +116,7 @@ func TestABatchIsBoundedInBytes(t *testing.T) {
 
 func TestWhatTheBusRefusesForGoodHoldsUpNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		for i, id := range []string{"1", "2", "bad", "4", "5", "worse", "7"} {
 			key := []string{"a", "b"}[i%2]
 			if err := db.insert(t.Context(), db.DB, id, key); err != nil {
@@ -159,7 +164,7 @@ func TestWhatTheBusRefusesForGoodHoldsUpNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }()
 		var kept []string
 		for rows.Next() {
 			var id, code, reason string
@@ -183,6 +188,7 @@ func TestWhatTheBusRefusesForGoodHoldsUpNothing(t *testing.T) {
 
 func TestABusThatTakesNothingLosesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		if err := db.insert(t.Context(), db.DB, "1", "k"); err != nil {
 			t.Fatal(err)
 		}
@@ -250,6 +256,7 @@ func TestASQLiteFileThatIsReplacedIsReadAnew(t *testing.T) {
 
 func TestOneForwarderWorksAtATime(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		first, second, s := newLedger(), newLedger(), newStates()
 		running := newStates()
 		stop := db.start(t, first.publish, &outbox.Options{OnState: running.take})
@@ -305,6 +312,7 @@ func TestATransactionThatIsHeldOpenHoldsUpNobody(t *testing.T) {
 
 func TestTheServiceWritesWhileThePublishTakesLong(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		entered, leave := make(chan struct{}), make(chan struct{})
 		var once sync.Once
 		l := newLedger()
@@ -328,6 +336,7 @@ func TestTheServiceWritesWhileThePublishTakesLong(t *testing.T) {
 
 func TestWhatIsPublishedWhenTheEndComesIsDeleted(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
 		if err := db.insert(t.Context(), db.DB, "1", "k"); err != nil {
 			t.Fatal(err)
 		}

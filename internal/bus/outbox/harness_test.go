@@ -36,18 +36,18 @@ func onEach(t *testing.T, test func(t *testing.T, db *database)) {
 
 type database struct{ *databases.Database }
 
-func fresh(t testing.TB, kind string) *database {
-	t.Helper()
-	db := &database{servers.Fresh(t, kind)}
-	db.setup(t)
+func fresh(tb testing.TB, kind string) *database {
+	tb.Helper()
+	db := &database{servers.Fresh(tb, kind)}
+	db.setup(tb)
 	return db
 }
 
-func (db *database) setup(t testing.TB) {
-	t.Helper()
+func (db *database) setup(tb testing.TB) {
+	tb.Helper()
 	for _, s := range databases.Statements(outbox.Schema(outbox.Dialect(db.Kind))) {
-		if _, err := db.DB.ExecContext(t.Context(), s); err != nil {
-			t.Fatalf("%v in\n%s", err, s)
+		if _, err := db.DB.ExecContext(tb.Context(), s); err != nil {
+			tb.Fatalf("%v in\n%s", err, s)
 		}
 	}
 }
@@ -74,10 +74,10 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-func (db *database) exec(t testing.TB, on execer, text string, args ...any) {
-	t.Helper()
-	if _, err := on.ExecContext(t.Context(), db.sql(text), args...); err != nil {
-		t.Error(err)
+func (db *database) exec(tb testing.TB, on execer, text string, args ...any) {
+	tb.Helper()
+	if _, err := on.ExecContext(tb.Context(), db.sql(text), args...); err != nil {
+		tb.Error(err)
 	}
 }
 
@@ -88,10 +88,10 @@ func (db *database) insert(ctx context.Context, on execer, id, key string) error
 	return err
 }
 
-func (db *database) count(t testing.TB, table string) (n int) {
-	t.Helper()
-	if err := db.DB.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&n); err != nil {
-		t.Error(err)
+func (db *database) count(tb testing.TB, table string) (n int) {
+	tb.Helper()
+	if err := db.DB.QueryRowContext(tb.Context(), "SELECT COUNT(*) FROM "+table).Scan(&n); err != nil {
+		tb.Error(err)
 	}
 	return n
 }
@@ -121,8 +121,8 @@ func (l *ledger) all() []*bus.Event {
 }
 
 // await waits until what was published is as it should be.
-func (l *ledger) await(t testing.TB, what string, enough func([]*bus.Event) bool) []*bus.Event {
-	t.Helper()
+func (l *ledger) await(tb testing.TB, what string, enough func([]*bus.Event) bool) []*bus.Event {
+	tb.Helper()
 	limit := time.After(30 * time.Second)
 	for {
 		l.mu.Lock()
@@ -134,7 +134,7 @@ func (l *ledger) await(t testing.TB, what string, enough func([]*bus.Event) bool
 		select {
 		case <-more:
 		case <-limit:
-			t.Fatalf("waited in vain for %s; %d events were published", what, len(events))
+			tb.Fatalf("waited in vain for %s; %d events were published", what, len(events))
 		}
 	}
 }
@@ -152,11 +152,11 @@ func ids(events []*bus.Event) map[string]bool {
 }
 
 // start runs a forwarder until stop is called or the test ends.
-func (db *database) start(t testing.TB, publish outbox.Publish, opts *outbox.Options) (stop func()) {
-	t.Helper()
+func (db *database) start(tb testing.TB, publish outbox.Publish, opts *outbox.Options) (stop func()) {
+	tb.Helper()
 	f, err := outbox.New(db.URL, publish, opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -166,13 +166,13 @@ func (db *database) start(t testing.TB, publish outbox.Publish, opts *outbox.Opt
 		select {
 		case err := <-ended:
 			if err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		case <-time.After(20 * time.Second):
-			t.Error("the forwarder does not end")
+			tb.Error("the forwarder does not end")
 		}
 	})
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 
@@ -188,8 +188,8 @@ func (s states) take(st outbox.State) {
 	}
 }
 
-func (s states) await(t testing.TB, want outbox.Phase) outbox.State {
-	t.Helper()
+func (s states) await(tb testing.TB, want outbox.Phase) outbox.State {
+	tb.Helper()
 	limit := time.After(30 * time.Second)
 	for {
 		select {
@@ -198,16 +198,16 @@ func (s states) await(t testing.TB, want outbox.Phase) outbox.State {
 				return st
 			}
 		case <-limit:
-			t.Fatalf("waited in vain for the phase %s", want)
+			tb.Fatalf("waited in vain for the phase %s", want)
 		}
 	}
 }
 
-func (db *database) forwarder(t testing.TB, publish outbox.Publish) *outbox.Forwarder {
-	t.Helper()
+func (db *database) forwarder(tb testing.TB, publish outbox.Publish) *outbox.Forwarder {
+	tb.Helper()
 	f, err := outbox.New(db.URL, publish, nil)
 	if err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 	return f
 }
