@@ -179,9 +179,7 @@ func (f *Forwarder) session(ctx context.Context, pace *backoff) error {
 	if err := f.await(ctx, t.exists, func() { f.sayNoTables(ctx) }); err != nil {
 		return err
 	}
-	pace.reset()
-	f.say(ctx, PhaseRunning, nil)
-	return f.empty(ctx, t)
+	return f.empty(ctx, t, pace)
 }
 
 // await asks again and again until the answer is yes, and calls otherwise while it is not.
@@ -198,14 +196,18 @@ func (f *Forwarder) await(ctx context.Context, ask func(context.Context) (bool, 
 	}
 }
 
-// empty empties the table whenever something is in it.
-func (f *Forwarder) empty(ctx context.Context, t table) error {
+// empty empties the table whenever something is in it. The first read that succeeds ends the backoff of sessions.
+func (f *Forwarder) empty(ctx context.Context, t table, sessions *backoff) error {
 	var quiet int
 	var pace backoff
 	for {
 		rows, err := t.read(ctx)
 		if err != nil {
 			return err
+		}
+		sessions.reset()
+		if pace.tries == 0 {
+			f.say(ctx, PhaseRunning, nil)
 		}
 		if len(rows) == 0 {
 			quiet++
@@ -224,7 +226,6 @@ func (f *Forwarder) empty(ctx context.Context, t table) error {
 		}
 		if held == nil {
 			pace.reset()
-			f.say(ctx, PhaseRunning, nil)
 			continue
 		}
 		f.say(ctx, PhaseHeldUp, held)

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -364,6 +365,71 @@ func TestADatabaseThatDoesNotAnswerIsToldAndTriedAgain(t *testing.T) {
 		}
 		stop()
 	}
+}
+
+func TestATableThatCannotBeReadIsToldOnceAndNotAskedWithoutEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, db *database) {
+		t.Helper()
+		db.exec(t, db.DB, "ALTER TABLE atoll_outbox RENAME COLUMN subject TO topics")
+		l, s := newLedger(), newStates()
+		db.start(t, l.publish, &outbox.Options{OnState: s.take})
+		if st := s.await(t, outbox.PhaseUnreachable); errors.Unwrap(st.Err) == nil {
+			t.Error("operators are not told why")
+		}
+		<-time.After(500 * time.Millisecond) // in which it tries again several times
+		db.exec(t, db.DB, "ALTER TABLE atoll_outbox RENAME COLUMN topics TO subject")
+		if st := <-s; st.Phase != outbox.PhaseRunning {
+			t.Errorf("it went on to %s", st.Phase)
+		}
+		if err := db.insert(t.Context(), db.DB, "1", "k"); err != nil {
+			t.Fatal(err)
+		}
+		l.await(t, "the event", atLeast(1))
+	})
+}
+
+func TestABrokenConnectionIsMadeAgain(t *testing.T) {
+	for kind, others := range map[string]string{
+		databases.Postgres: "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+		databases.MySQL:    "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+	} {
+		t.Run(kind, func(t *testing.T) {
+			db := fresh(t, kind)
+			db.DB.SetMaxOpenConns(1)
+			l, s := newLedger(), newStates()
+			db.start(t, l.publish, &outbox.Options{OnState: s.take})
+			for i := range 5 {
+				s.await(t, outbox.PhaseRunning)
+				var id int64
+				if err := db.DB.QueryRowContext(t.Context(), others).Scan(&id); err != nil {
+					t.Fatal(err)
+				}
+				kill := fmt.Sprintf("SELECT pg_terminate_backend(%d)", id)
+				if kind == databases.MySQL {
+					kill = fmt.Sprintf("KILL %d", id)
+				}
+				db.exec(t, db.DB, kill)
+				if err := db.insert(t.Context(), db.DB, fmt.Sprint(i), "k"); err != nil {
+					t.Fatal(err)
+				}
+				l.await(t, "the event", atLeast(i+1))
+			}
+		})
+	}
+}
+
+func TestASQLiteFileWithARollbackJournalIsForwardedToo(t *testing.T) {
+	db := fresh(t, databases.SQLite)
+	db.DB.SetMaxOpenConns(1)
+	db.exec(t, db.DB, "PRAGMA journal_mode = DELETE")
+	l := newLedger()
+	db.start(t, l.publish, nil)
+	for i := range 200 {
+		if err := db.insert(t.Context(), db.DB, fmt.Sprint(i), "k"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.await(t, "all", atLeast(200))
 }
 
 func TestAURLThatIsNoneIsRefused(t *testing.T) {
