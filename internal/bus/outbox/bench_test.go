@@ -85,3 +85,38 @@ func BenchmarkServiceWrites(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkBacklog measures how fast rows that are there already are forwarded.
+func BenchmarkBacklog(b *testing.B) {
+	for _, kind := range databases.Kinds() {
+		b.Run(kind, func(b *testing.B) {
+			db := fresh(b, kind)
+			const rows = 20_000
+			began := time.Now()
+			tx, err := db.DB.BeginTx(b.Context(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range rows {
+				if err := db.insert(b.Context(), tx, fmt.Sprint(i), "k"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			statements := time.Since(began)
+			if err := tx.Commit(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64((time.Since(began) - statements).Milliseconds()), "commit-ms")
+			left := rows
+			done := make(chan struct{})
+			b.ResetTimer()
+			db.start(b, func(context.Context, []*bus.Event) error { return nil }, &outbox.Options{OnBatch: func(batch outbox.Batch) {
+				if left -= batch.Published; left == 0 {
+					close(done)
+				}
+			}})
+			<-done
+			b.ReportMetric(rows/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
