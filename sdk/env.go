@@ -18,8 +18,8 @@ const (
 	CodeWebhookExpired   = fault.CodeWebhookSignatureExpired
 	CodeWebhookWrong     = fault.CodeWebhookSignatureWrong
 	CodeWebhookSecret    = fault.CodeWebhookSecret
-	CodeNoEvents       = fault.CodeSDKNoEvents
-	CodeNoDialect      = fault.CodeSDKNoDialect
+	CodeNoEvents         = fault.CodeSDKNoEvents
+	CodeNoDialect        = fault.CodeSDKNoDialect
 )
 
 // SQLitePath is the file that a DATABASE_URL of the form sqlite:///path/to/file.db names.
