@@ -42,6 +42,8 @@ type Log struct {
 	js     jetstream.JetStream
 	app    string
 	close  func()
+	events *frames
+
 	mu     sync.Mutex
 	queues map[bus.Stream]*sync.Mutex // guarded by mu: one append to a stream at a time, as batches are
 }
@@ -76,6 +78,9 @@ func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, 
 			return nil, fmt.Errorf("open event log: stream %s: %w", cfg.Name, err)
 		}
 	}
+	if l.events, err = openFrames(ctx, l); err != nil {
+		return nil, fmt.Errorf("open event log: %w", err)
+	}
 	return l, nil
 }
 
@@ -97,6 +102,13 @@ func (l *Log) queue(stream bus.Stream) *sync.Mutex {
 
 // Append implements bus.Log.
 func (l *Log) Append(ctx context.Context, stream bus.Stream, events []*bus.Event) (bus.Offset, error) {
+	if stream == bus.StreamEvents {
+		first, err := l.events.append(ctx, events)
+		if err != nil {
+			return 0, fmt.Errorf("append to %s: %w", stream, err)
+		}
+		return first, nil
+	}
 	msgs := make([]*nats.Msg, len(events))
 	for i, e := range events {
 		msgs[i] = &nats.Msg{Subject: l.subject(stream, e.Topic), Header: header(e), Data: e.Data}
@@ -215,6 +227,13 @@ func (l *Log) appendBatch(ctx context.Context, msgs []*nats.Msg) (bus.Offset, er
 
 // Read implements bus.Log.
 func (l *Log) Read(ctx context.Context, stream bus.Stream, from bus.Offset, limit, maxBytes int) ([]bus.Record, bus.Offset, error) {
+	if stream == bus.StreamEvents {
+		records, next, err := l.events.read(ctx, from, limit, maxBytes)
+		if err != nil {
+			return nil, from, fmt.Errorf("read %s: %w", stream, err)
+		}
+		return records, next, nil
+	}
 	from = max(1, from)
 	end := from
 	for {
@@ -312,6 +331,13 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 
 // OffsetAt implements bus.Log.
 func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus.Offset, error) {
+	if stream == bus.StreamEvents {
+		found, err := l.events.at(ctx, t)
+		if err != nil {
+			return 0, fmt.Errorf("find offset in %s: %w", stream, err)
+		}
+		return found, nil
+	}
 	bounds, err := l.Bounds(ctx, stream)
 	if err != nil {
 		return 0, err
@@ -330,11 +356,17 @@ func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus
 
 // Bounds implements bus.Log.
 func (l *Log) Bounds(ctx context.Context, stream bus.Stream) (bus.Bounds, error) {
-	s, err := l.js.Stream(ctx, l.name(stream)) // asks the server for the state
+	if stream == bus.StreamEvents {
+		b, err := l.events.bounds(ctx)
+		if err != nil {
+			return b, fmt.Errorf("bounds of %s: %w", stream, err)
+		}
+		return b, nil
+	}
+	state, err := l.state(ctx, stream)
 	if err != nil {
 		return bus.Bounds{}, fmt.Errorf("bounds of %s: %w", stream, err)
 	}
-	state := s.CachedInfo().State
 	b := bus.Bounds{First: bus.Offset(state.FirstSeq), Next: bus.Offset(state.LastSeq + 1), Records: state.Msgs, Bytes: state.Bytes}
 	if state.Msgs == 0 {
 		b.First = b.Next
@@ -342,16 +374,34 @@ func (l *Log) Bounds(ctx context.Context, stream bus.Stream) (bus.Bounds, error)
 	return b, nil
 }
 
-// Trim implements bus.Log.
-func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+// state asks the server what a stream holds.
+func (l *Log) state(ctx context.Context, stream bus.Stream) (jetstream.StreamState, error) {
 	s, err := l.js.Stream(ctx, l.name(stream))
 	if err != nil {
-		return fmt.Errorf("trim %s: %w", stream, err)
+		return jetstream.StreamState{}, err
 	}
-	if err := s.Purge(ctx, jetstream.WithPurgeSequence(uint64(before))); err != nil {
+	return s.CachedInfo().State, nil
+}
+
+// Trim implements bus.Log.
+func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	trim := func() error { return l.purge(ctx, stream, before) }
+	if stream == bus.StreamEvents {
+		trim = func() error { return l.events.trim(ctx, before) }
+	}
+	if err := trim(); err != nil {
 		return fmt.Errorf("trim %s: %w", stream, err)
 	}
 	return nil
+}
+
+// purge drops the messages before one.
+func (l *Log) purge(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	s, err := l.js.Stream(ctx, l.name(stream))
+	if err != nil {
+		return err
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSequence(uint64(before)))
 }
 
 // Drop implements bus.Log.
