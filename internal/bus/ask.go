@@ -14,7 +14,8 @@ type TopicInfo struct {
 	Name       string
 	Publishers []string
 	Contract   bool
-	Published  uint64 // events since the start
+	Published  uint64  // events since the start
+	Rate       float64 // of them a second, over the last ten seconds
 }
 
 // Topics lists the topics in order.
@@ -22,7 +23,8 @@ func (b *Bus) Topics() []TopicInfo {
 	c := b.config.Load()
 	var out []TopicInfo
 	for _, name := range c.topics() {
-		info := TopicInfo{Name: name, Contract: c.Topics[name].Contract != nil, Published: b.counts.of(name)}
+		info := TopicInfo{Name: name, Contract: c.Topics[name].Contract != nil}
+		info.Published, info.Rate = b.counts.of(name).read(time.Now())
 		for service, p := range c.Publishers {
 			if slices.Contains(p.Topics, name) {
 				info.Publishers = append(info.Publishers, service)
@@ -47,7 +49,9 @@ type SubscriptionInfo struct {
 	Oldest      time.Time // when the oldest event that is not settled was stored; zero for none
 	Floor       Offset    // the first offset that is not settled
 
-	Accepted, Failed, Dead uint64 // events, attempts and dead letters since the start
+	Accepted, Failed, Dead uint64    // events, attempts and dead letters since the start
+	Rate                   float64   // events accepted a second, over the last ten seconds
+	Durations              Durations // of attempts that were accepted or failed
 }
 
 // Subscriptions lists the subscriptions in order.
@@ -61,11 +65,40 @@ func (b *Bus) Subscriptions() []SubscriptionInfo {
 		out = append(out, SubscriptionInfo{
 			Name: name, Topics: sub.Topics, Paused: sub.Paused, Unreachable: load.Unreachable, Full: load.Full,
 			Waiting: uint64(load.Held) + uint64(max(end, load.Read)-load.Read), Flying: load.Flying, Failing: load.Failing, Oldest: load.Oldest,
-			Floor: Offset(d.floor.Load()), Accepted: d.accepted.Load(), Failed: d.failed.Load(), Dead: d.dead.Load(),
+			Floor: Offset(d.floor.Load()), Failed: d.tally.failed.Load(), Dead: d.tally.dead.Load(), Durations: d.tally.took(),
 		})
+		last := &out[len(out)-1]
+		last.Accepted, last.Rate = d.tally.accepted.read(time.Now())
 	}
 	slices.SortFunc(out, func(a, b SubscriptionInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// Get returns one record of a stream.
+func (b *Bus) Get(ctx context.Context, stream Stream, offset Offset) (Record, error) {
+	records, _, err := b.log.Read(ctx, stream, offset, 1, 1)
+	if err != nil {
+		return Record{}, err
+	}
+	if len(records) == 0 || records[0].Offset != offset {
+		return Record{}, fault.New(fault.CodeOffsetGone, "there is nothing at the offset %d", offset).
+			Fix("it never was, has been dropped, or is older than what is kept")
+	}
+	return records[0], nil
+}
+
+// DropDelayed drops an event that waits for its time.
+func (b *Bus) DropDelayed(ctx context.Context, offset Offset) error {
+	waiting, ok := b.alarm.remove(offset)
+	if !ok {
+		return fault.New(fault.CodeOffsetGone, "no event waits at the offset %d", offset).
+			Fix("its time has come, or it has been dropped; see those that wait with atoll events delayed")
+	}
+	if err := b.log.Drop(ctx, StreamDelayed, offset); err != nil {
+		b.alarm.put([]dueEvent{waiting})
+		return err
+	}
+	return nil
 }
 
 // Delayed is how many events wait for their time.

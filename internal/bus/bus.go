@@ -61,7 +61,7 @@ type Bus struct {
 // Open returns a bus upon a log, with nobody who may publish and no subscriptions yet. It goes on where an earlier one has
 // stopped. The bus does not close the log.
 func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
-	b := &Bus{log: log, running: map[string]*dispatcher{}, leaving: map[string]*dispatcher{}, counts: counts{topics: map[string]uint64{}}}
+	b := &Bus{log: log, running: map[string]*dispatcher{}, leaving: map[string]*dispatcher{}, counts: counts{topics: map[string]*meter{}}}
 	if opts != nil {
 		b.o = *opts
 	}
@@ -375,19 +375,21 @@ func (b *Bus) errFull() error {
 // counts counts what was published since the start.
 type counts struct {
 	mu     sync.Mutex
-	topics map[string]uint64 // guarded by mu
+	topics map[string]*meter // guarded by mu
 }
 
-func (c *counts) published(topic string, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.topics[topic] += uint64(n)
-}
+func (c *counts) published(topic string, n int) { c.of(topic).add(time.Now(), n) }
 
-func (c *counts) of(topic string) uint64 {
+// of is the meter of a topic, which outlives every Config.
+func (c *counts) of(topic string) *meter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.topics[topic]
+	m := c.topics[topic]
+	if m == nil {
+		m = &meter{}
+		c.topics[topic] = m
+	}
+	return m
 }
 
 // docSafe is a name as documents may have it.

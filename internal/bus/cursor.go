@@ -132,5 +132,13 @@ func (m *Machine) Load() Load {
 			l.Oldest = it.Stored
 		}
 	}
+	if m.resume != nil { // what is not read again yet is held all the same
+		for offset := range m.resume.waiting {
+			if offset < m.resume.until {
+				l.Held++
+			}
+		}
+		l.Read = max(m.read, m.resume.until)
+	}
 	return l
 }

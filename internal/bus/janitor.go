@@ -64,11 +64,15 @@ func (b *Bus) tidyDeliveries(ctx context.Context) error {
 	return b.log.Trim(ctx, StreamDeliveries, bounds.Next-keepDeliveries*9/10)
 }
 
-// needed is the first offset that some subscription needs.
+// needed is the first offset that some subscription needs that is not paused: one that nobody may ever wake must not stop all
+// others.
 func (b *Bus) needed(end Offset) Offset {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, d := range b.running {
+		if d.sub.Load().Paused {
+			continue
+		}
 		end = min(end, Offset(d.floor.Load()))
 	}
 	return end
@@ -80,6 +84,9 @@ func (b *Bus) slowest() (name string, lag uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n, d := range b.running {
+		if d.sub.Load().Paused {
+			continue
+		}
 		if l := uint64(end) - d.floor.Load(); name == "" || l > lag || l == lag && n < name {
 			name, lag = n, l
 		}

@@ -30,6 +30,7 @@ type eventBus struct {
 	dir     string // of the log
 	listen  func(ctx context.Context, service string) (net.Listener, error)
 	deliver func(sub *subscriber) bus.Deliverer
+	warn    func(*fault.Error)
 	options bus.Options
 	log     *slog.Logger
 
@@ -38,6 +39,8 @@ type eventBus struct {
 	store     bus.Log                // guarded by mu
 	bus       *bus.Bus               // guarded by mu: nil until it is needed
 	door      *natsbus.Door          // guarded by mu
+	hooks     *hooks                 // guarded by mu: set with bus
+	app       *manifest.App          // guarded by mu: the latest whose events the bus carries
 	listeners map[string]*publishing // guarded by mu: by service
 	serving   sync.WaitGroup         // for the goroutines that serve listeners
 }
@@ -86,7 +89,22 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 	if err := e.bus.Apply(ctx, c); err != nil {
 		return nil, err
 	}
+	e.app = app
 	return urls, nil
+}
+
+// refresh tells the bus of webhooks that are others now.
+func (e *eventBus) refresh(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.app == nil {
+		return nil
+	}
+	c, err := e.config(e.app)
+	if err != nil {
+		return err
+	}
+	return e.bus.Apply(ctx, c)
 }
 
 // open opens the log and the bus where they are not. The caller holds mu.
@@ -126,7 +144,12 @@ func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return errors.Join(unreachable(err), b.Close(ctx), store.Close(), closing(server))
 	}
-	e.server, e.store, e.bus, e.door = server, store, b, door
+	hooks, err := openHooks(ctx, hooksOptions{store: store, bus: b, changed: e.refresh, warn: e.warn, log: e.log})
+	if err != nil {
+		door.Close()
+		return errors.Join(unreachable(err), b.Close(ctx), store.Close(), closing(server))
+	}
+	e.server, e.store, e.bus, e.door, e.hooks = server, store, b, door, hooks
 	return nil
 }
 
@@ -214,6 +237,7 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 			})
 		}
 	}
+	c.Subscriptions = append(c.Subscriptions, e.hooks.subscriptions(app)...)
 	return c, nil
 }
 
@@ -229,6 +253,13 @@ func (e *eventBus) subscription(service, topic string, s manifest.Subscription) 
 			Ordered: s.Order != manifest.OrderNone,
 		},
 	}
+}
+
+// webhooks is what sends to parties outside, or nil while there is no bus.
+func (e *eventBus) webhooks() *hooks {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.hooks
 }
 
 // current is the bus, or nil while there is none.
@@ -247,6 +278,9 @@ func (e *eventBus) drain() {
 
 // close ends everything, when nobody publishes any more.
 func (e *eventBus) close(ctx context.Context) error {
+	if h := e.webhooks(); h != nil {
+		h.close() // it may wait for mu
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var failed error

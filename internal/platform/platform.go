@@ -196,7 +196,7 @@ func (p *Platform) startRelay(context.Context, *manifest.App) error {
 	p.upstreams = relay.NewUpstreams(std.New(), &relay.Options{Logger: p.log, OnHop: p.hop})
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
 	p.bus = &eventBus{
-		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, log: p.log,
+		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, warn: p.warn, log: p.log,
 		options: bus.Options{Logger: p.log, OnDead: p.deadLetter}, listeners: map[string]*publishing{},
 	}
 	p.gateway = gateway.New(p.upstreams, &gateway.Options{
