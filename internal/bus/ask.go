@@ -2,8 +2,10 @@ package bus
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -135,7 +137,94 @@ func (b *Bus) Find(ctx context.Context, stream Stream, from Offset, limit int, m
 	return out, from, nil
 }
 
+// Newest returns the last records of a stream below an offset, 0 meaning its end, for which match holds, at most limit, in
+// order. Like Find it ends after very many.
+func (b *Bus) Newest(ctx context.Context, stream Stream, before Offset, limit int, match func(*Event) bool) ([]Record, error) {
+	bounds, err := b.log.Bounds(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	end := bounds.Next
+	if before > 0 {
+		end = min(end, before)
+	}
+	var out []Record
+	step := Offset(max(limit, 100))
+	for looked := 0; end > bounds.First && len(out) < limit && looked < maxLooked; step = min(2*step, 10_000) {
+		from := bounds.First
+		if end > bounds.First+step {
+			from = end - step
+		}
+		found, err := b.between(ctx, stream, from, end, match)
+		if err != nil {
+			return nil, err
+		}
+		looked += int(end - from)
+		out, end = append(found, out...), from
+	}
+	return out[max(0, len(out)-limit):], nil
+}
+
+// between returns the records from one offset on and below another for which match holds.
+func (b *Bus) between(ctx context.Context, stream Stream, from, end Offset, match func(*Event) bool) ([]Record, error) {
+	var out []Record
+	for from < end {
+		records, next, err := b.log.Read(ctx, stream, from, int(end-from), readBytes)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, r := range records {
+			if r.Offset < end && (match == nil || match(r.Event)) {
+				out = append(out, r)
+			}
+		}
+		from = max(next, records[len(records)-1].Offset+1)
+	}
+	return out, nil
+}
+
 const maxLooked = 100_000 // records that one search reads
+
+// DeadKept counts the dead letters that are kept of each subscription; of very many it counts the first.
+func (b *Bus) DeadKept(ctx context.Context) (map[string]uint64, error) {
+	bounds, err := b.log.Bounds(ctx, StreamDead)
+	if err != nil {
+		return nil, err
+	}
+	b.kept.mu.Lock()
+	defer b.kept.mu.Unlock()
+	if b.kept.count != nil && b.kept.bounds == bounds {
+		return maps.Clone(b.kept.count), nil
+	}
+	count := map[string]uint64{}
+	for from, looked := bounds.First, 0; from < bounds.Next && looked < maxLooked; {
+		records, next, err := b.log.Read(ctx, StreamDead, from, 1000, readBytes)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, r := range records {
+			if d, err := readDeadLetter(r); err == nil {
+				count[d.Subscription]++
+			}
+		}
+		from, looked = next, looked+len(records)
+	}
+	b.kept.bounds, b.kept.count = bounds, count
+	return maps.Clone(count), nil
+}
+
+// deadKept is the last count of the dead letters that are kept.
+type deadKept struct {
+	mu     sync.Mutex
+	bounds Bounds            // guarded by mu: of the stream then
+	count  map[string]uint64 // guarded by mu: by subscription
+}
 
 // Grown returns the end of the stream of events, and a channel that is closed when it grows.
 func (b *Bus) Grown() (Offset, <-chan struct{}) { return b.ring.tail() }

@@ -42,6 +42,7 @@ type Bus struct {
 	alarm   *alarm
 	full    atomic.Bool // the log has grown to its limit with events that are still needed
 	counts  counts
+	kept    deadKept
 
 	applying sync.Mutex // held while a Config is put into force
 	mu       sync.Mutex

@@ -293,6 +293,7 @@ func (e *eventBus) close(ctx context.Context) error {
 	}
 	e.door.Close()
 	failed = errors.Join(failed, e.bus.Close(ctx), e.store.Close())
+	e.hooks.sender.Close()
 	e.server.Close()
 	return failed
 }
