@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -101,6 +102,30 @@ func (b *Bus) DropDelayed(ctx context.Context, offset Offset) error {
 		return err
 	}
 	return nil
+}
+
+// Forget drops the place of a subscription that the Config no longer has: one of its name would begin anew. It waits for the
+// attempts that are still in flight.
+func (b *Bus) Forget(ctx context.Context, subscription string) error {
+	b.mu.Lock()
+	if b.running[subscription] != nil {
+		b.mu.Unlock()
+		return fmt.Errorf("forget subscription %s: it runs", subscription)
+	}
+	d := b.leaving[subscription]
+	delete(b.leaving, subscription)
+	b.mu.Unlock()
+	if d != nil {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err := b.saver.flush(ctx); err != nil { // what it has put there last must not come after
+		return err
+	}
+	return b.log.Save(ctx, map[string][]byte{cursorDocName(subscription): nil})
 }
 
 // Delayed is how many events wait for their time.

@@ -156,7 +156,6 @@ func newRoot(w World) *cobra.Command {
 		a.eventsCommand(), a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SuggestionsMinimumDistance = 2
 	root.InitDefaultCompletionCmd()
 	checkArguments(root)
 	return root
@@ -165,7 +164,7 @@ func newRoot(w World) *cobra.Command {
 // checkArguments makes a command's complaint about its arguments a fault.
 func checkArguments(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
-		cmd.Args = unknownCommand
+		cmd.Args, cmd.SuggestionsMinimumDistance = unknownCommand, 2
 		if cmd.RunE == nil {
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}

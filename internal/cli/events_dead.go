@@ -111,6 +111,14 @@ func lastAnswer(d *api.DeadLetter) string {
 	return attemptText(&d.Attempts[len(d.Attempts)-1])
 }
 
+// tookText is how long something took, in milliseconds.
+func tookText(ms int64) string {
+	if ms == 0 {
+		return "<1ms"
+	}
+	return millisText(ms)
+}
+
 func attemptText(t *api.Attempt) string {
 	if t.Status == 0 {
 		return t.Text
@@ -158,7 +166,7 @@ func (a *app) showDead(d *api.DeadLetter) {
 	fmt.Fprintln(a.Out, p.bold("attempts"))
 	attempts := &table{right: map[int]bool{1: true}}
 	for _, t := range d.Attempts {
-		attempts.add("  "+t.Time.Local().Format("2006-01-02 15:04:05.000"), millisText(t.TookMS), orDash(t.Replica), clean(attemptText(&t)))
+		attempts.add("  "+t.Time.Local().Format("2006-01-02 15:04:05.000"), tookText(t.TookMS), orDash(t.Replica), clean(attemptText(&t)))
 	}
 	attempts.write(a.Out, width)
 }

@@ -211,7 +211,7 @@ func (a *app) listDeliveries(list []api.WebhookDelivery) error {
 	t.add("N", "TIME", "TOPIC", "EVENT", "TRY", "STATUS", "TOOK", "")
 	for _, d := range list {
 		t.add(strconv.FormatUint(d.Delivery, 10), d.Time.Local().Format("01-02 15:04:05"), d.Topic, clip(clean(d.EventID), 12), strconv.Itoa(d.Attempt),
-			statusText(p, d.Status, d.Class != ""), millisText(d.TookMS), clean(d.Text))
+			statusText(p, d.Status, d.Class != ""), tookText(d.TookMS), clean(d.Text))
 	}
 	t.write(a.Out, a.Width(a.Out))
 	return nil

@@ -109,7 +109,10 @@ func (p *Platform) RemoveWebhook(ctx context.Context, id string) error {
 	_, err := p.changeWebhook(ctx, func(r *webhook.Registry) (webhook.Endpoint, string, error) {
 		return webhook.Endpoint{}, "", r.Remove(ctx, id)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return p.bus.current().Forget(ctx, hookPrefix+id)
 }
 
 // WebhookDeliveries lists the newest tries, the newest first.
