@@ -40,6 +40,9 @@ func open(t *testing.T, l bus.Log, c *bus.Config) *bus.Bus {
 	return b
 }
 
+// elapse lets time pass.
+func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // only in bubbles
+
 func closeBus(t *testing.T, b *bus.Bus) {
 	t.Helper()
 	if err := b.Close(t.Context()); err != nil {
@@ -80,16 +83,16 @@ func TestRatesCountTheLastTenSecondsAlone(t *testing.T) {
 		if got, sub := b.Topics()[0], info(t, b, "crm/order.placed"); got.Rate != 2 || got.Published != 20 || sub.Rate != 2 || sub.Accepted != 20 {
 			t.Errorf("topic %+v, subscription %+v", got, sub)
 		}
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		publish(t, b, 10, nil)
 		if got := b.Topics()[0]; got.Rate != 3 {
 			t.Errorf("rate %v, want 3", got.Rate)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		if got := b.Topics()[0]; got.Rate != 1 || got.Published != 30 {
 			t.Errorf("after 15 s: %+v", got)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if got, sub := b.Topics()[0], info(t, b, "crm/order.placed"); got.Rate != 0 || sub.Rate != 0 || sub.Durations.Count != 30 {
 			t.Errorf("after a minute: %+v, %+v", got, sub)
 		}
@@ -135,7 +138,7 @@ func TestWhatIsPausedKeepsItsPlaceAndHoldsUpNobody(t *testing.T) {
 		if s := info(t, b, sub.Name); s.Waiting != 3 {
 			t.Errorf("opened again: %+v", s)
 		}
-		time.Sleep(2 * time.Hour)
+		elapse(2 * time.Hour)
 		publish(t, b, 2, nil)
 		if err := b.Tidy(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
@@ -169,7 +172,7 @@ func TestWhatWaitsIsCountedBeforeItIsReadAgain(t *testing.T) {
 		}
 		b := open(t, l, config(sub))
 		publish(t, b, 5, nil)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		closeBus(t, b)
 		sub.Paused = true
 		b = open(t, l, config(sub))
@@ -222,7 +225,7 @@ func TestAWaitIsToldWhatTheSubscriberAskedFor(t *testing.T) {
 		}))
 		defer closeBus(t, b)
 		publish(t, b, 1, nil)
-		time.Sleep(8 * time.Hour)
+		elapse(8 * time.Hour)
 		synctest.Wait()
 		if !slices.Equal(asked, []time.Duration{7 * time.Hour}) || second.Sub(began) != 7*time.Hour {
 			t.Errorf("asked %v, tried again after %v", asked, second.Sub(began))
@@ -243,7 +246,7 @@ func TestADelayedEventThatIsDroppedNeverComes(t *testing.T) {
 		if err := b.DropDelayed(t.Context(), 1); fault.CodeOf(err) != fault.CodeOffsetGone {
 			t.Errorf("dropped twice: %v", err)
 		}
-		time.Sleep(2 * time.Hour)
+		elapse(2 * time.Hour)
 		records, _, err := b.Find(t.Context(), bus.StreamEvents, 1, 10, nil)
 		if err != nil || len(records) != 1 || string(records[0].Event.Data) != "1" {
 			t.Errorf("published %+v, %v", records, err)

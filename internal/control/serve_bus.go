@@ -69,8 +69,10 @@ func parseEventQuery(r *http.Request) (*api.EventQuery, error) {
 		name string
 		to   func(int64)
 	}{
-		{"from", func(n int64) { q.From = uint64(n) }}, {"before", func(n int64) { q.Before = uint64(n) }},
-		{"last", func(n int64) { q.Last = int(min(n, 10*maxPage)) }}, {"limit", func(n int64) { q.Limit = int(n) }},
+		{"from", func(n int64) { q.From = uint64(n) }},
+		{"before", func(n int64) { q.Before = uint64(n) }},
+		{"last", func(n int64) { q.Last = int(min(n, 10*maxPage)) }},
+		{"limit", func(n int64) { q.Limit = int(n) }},
 	} {
 		value, err := number(r, n.name, 0)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,7 +125,7 @@ func (m *metrics) histogram(name string, d bus.Durations, labels ...string) {
 		if i < len(bounds) {
 			le = strconv.FormatFloat(bounds[i].Seconds(), 'g', -1, 64)
 		}
-		m.sample(name+"_bucket", float64(sum), append(labels[:len(labels):len(labels)], "le", le)...)
+		m.sample(name+"_bucket", float64(sum), append(slices.Clip(labels), "le", le)...)
 	}
 	m.sample(name+"_sum", d.Sum.Seconds(), labels...)
 	m.sample(name+"_count", float64(d.Count), labels...)
