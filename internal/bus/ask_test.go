@@ -290,6 +290,24 @@ func TestTheNewestAreFoundFromTheEnd(t *testing.T) {
 	})
 }
 
+func TestTheNewestBelowAnOffsetAreFoundAcrossGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := membus.New()
+		b := open(t, l, config())
+		defer closeBus(t, b)
+		publish(t, b, 500, nil)
+		for gone := bus.Offset(100); gone <= 490; gone++ {
+			if err := l.Drop(t.Context(), bus.StreamEvents, gone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		records, err := b.Newest(t.Context(), bus.StreamEvents, 499, 150, nil)
+		if err != nil || len(records) != 107 || records[0].Offset != 1 || records[106].Offset != 498 {
+			t.Errorf("%d records, %v", len(records), err)
+		}
+	})
+}
+
 func TestDeadLettersThatAreKeptAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, membus.New(), config(bus.Subscription{Name: "crm/order.placed", Topics: []string{topic}, Deliver: taken(bus.Outcome{Verdict: bus.Refused})}))

@@ -142,7 +142,7 @@ func alarming(p paint, n int) string {
 func keptText(b *api.Bus) string {
 	text := plural(int(b.Log.Events), "event") + " kept"
 	if b.Log.Events > 0 {
-		text += fmt.Sprintf(" (%s, the oldest %s old, offsets %d to %d)", bytesText(int64(b.Log.Bytes)), ageText(time.Now(), b.Log.Oldest), b.Log.First, b.Log.Next-1)
+		text += fmt.Sprintf(" (%s, oldest %s, offsets %d to %d)", bytesText(int64(b.Log.Bytes)), ageText(time.Now(), b.Log.Oldest), b.Log.First, b.Log.Next-1)
 	}
 	return fmt.Sprintf("%s, %s, %d delayed", text, plural(int(b.Dead), "dead letter"), b.Delayed)
 }

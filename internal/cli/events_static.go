@@ -42,7 +42,7 @@ func (a *app) outboxSchemaCommand() *cobra.Command {
 		Long: "Prints the statements that make the tables of an outbox and an inbox in a service's own database, where they are\n" +
 			"missing. MariaDB is mysql. The application need not run.",
 		Example:   "  atoll events schema postgres | psql \"$DATABASE_URL\"",
-		ValidArgs: []string{"postgres", "mysql", "sqlite"},
+		ValidArgs: platform.OutboxDialects(),
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, err := fmt.Fprint(a.Out, platform.OutboxSchema(args[0]))

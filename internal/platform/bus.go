@@ -42,6 +42,7 @@ type eventBus struct {
 	door      *natsbus.Door          // guarded by mu
 	hooks     *hooks                 // guarded by mu: set with bus
 	app       *manifest.App          // guarded by mu: the latest whose events the bus carries
+	declared  *bus.Config            // guarded by mu: what app declares
 	listeners map[string]*publishing // guarded by mu: by service
 	serving   sync.WaitGroup         // for the goroutines that serve listeners
 }
@@ -87,10 +88,10 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 	if err != nil {
 		return nil, err
 	}
-	if err := e.bus.Apply(ctx, c); err != nil {
+	if err := e.bus.Apply(ctx, e.withHooks(c, app)); err != nil {
 		return nil, err
 	}
-	e.app = app
+	e.app, e.declared = app, c
 	return urls, nil
 }
 
@@ -101,11 +102,14 @@ func (e *eventBus) refresh(ctx context.Context) error {
 	if e.app == nil {
 		return nil
 	}
-	c, err := e.config(e.app)
-	if err != nil {
-		return err
-	}
-	return e.bus.Apply(ctx, c)
+	return e.bus.Apply(ctx, e.withHooks(e.declared, e.app))
+}
+
+// withHooks is what the bus is told of an App and of the webhooks that there are. The caller holds mu.
+func (e *eventBus) withHooks(c *bus.Config, app *manifest.App) *bus.Config {
+	out := *c
+	out.Subscriptions = slices.Concat(c.Subscriptions, e.hooks.subscriptions(app))
+	return &out
 }
 
 // open opens the log and the bus where they are not. The caller holds mu.
@@ -251,7 +255,6 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 			})
 		}
 	}
-	c.Subscriptions = append(c.Subscriptions, e.hooks.subscriptions(app)...)
 	return c, nil
 }
 
