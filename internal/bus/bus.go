@@ -151,7 +151,7 @@ func (b *Bus) Apply(ctx context.Context, c *Config) error {
 	for i := range c.Subscriptions {
 		sub := &c.Subscriptions[i]
 		wanted[sub.Name] = true
-		b.launch(sub, cursors[sub.Name])
+		b.launch(sub, cursors[sub.Name]) //nolint:contextcheck // what it starts ends by Close, not with this call
 	}
 	for name, d := range b.running {
 		if !wanted[name] {

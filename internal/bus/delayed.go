@@ -150,7 +150,7 @@ func (a *alarm) move(ctx context.Context, batch []dueEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if _, err := a.b.events.append(ctx, events); err != nil {
+	if err := a.b.events.append(ctx, events); err != nil {
 		return err
 	}
 	a.b.counts.published(events)

@@ -104,7 +104,7 @@ func neverPublished(err error) bool {
 	if !ok {
 		return false
 	}
-	switch e.Code {
+	switch e.Code { //nolint:exhaustive // the others may be mended
 	case fault.CodeEventInvalid, fault.CodeEventTooLarge, fault.CodeEventContract, fault.CodeEventReserved, fault.CodeEventDeliverAt:
 		return true
 	}

@@ -103,10 +103,15 @@ type logger struct{ l *slog.Logger }
 func (l logger) Noticef(format string, v ...any) {
 	l.l.Debug(fmt.Sprintf(format, v...), "part", "nats")
 }
-func (l logger) Warnf(format string, v ...any)  { l.l.Warn(fmt.Sprintf(format, v...), "part", "nats") }
+
+func (l logger) Warnf(format string, v ...any) { l.l.Warn(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Fatalf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Errorf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Debugf(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Tracef(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
 
 // Dial connects to a cluster. Credentials are user:password, a token, the text of a .creds file, or empty.
