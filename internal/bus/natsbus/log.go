@@ -166,7 +166,7 @@ func (l *Log) appendSingly(ctx context.Context, msgs []*nats.Msg) (bus.Offset, e
 		a, err := readAck(m)
 		return a.Seq, err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return 0, err
@@ -299,7 +299,7 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 	if err != nil {
 		return err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return err
