@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func startCluster(t *testing.T) string {
 		}
 		addresses += "," + s.ClientURL()
 	}
-	for !servers[0].JetStreamIsCurrent() || servers[0].JetStreamClusterPeers() == nil || len(servers[0].ActivePeers()) < 3 {
+	for !slices.ContainsFunc(servers, func(s *server.Server) bool { return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(ports) }) {
 		select {
 		case <-tick.C:
 		case <-limit:

@@ -227,7 +227,7 @@ func TestOnlyWhoWasAdmittedGetsIn(t *testing.T) {
 		t.Errorf("admitted again as %s: %v", again, err)
 	}
 	_, server, _ := strings.Cut(url, "@")
-	for _, bad := range []string{"nats://" + server, "nats://orders:wrong@" + server, "nats://atoll:wrong@" + server, "nats://atoll@" + server, "nats://nobody:x@" + server} {
+	for _, bad := range []string{"nats://" + server, "nats://orders:wrong@" + server, "nats://ATOLL:wrong@" + server, "nats://ATOLL@" + server, "nats://atoll:x@" + server, "nats://nobody:x@" + server} {
 		if nc, err := nats.Connect(bad); err == nil {
 			nc.Close()
 			t.Errorf("%s gets in", bad)

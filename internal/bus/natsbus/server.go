@@ -18,7 +18,7 @@ import (
 const (
 	startLimit = 30 * time.Second
 	maxPayload = 8 << 20 // bytes of a message: an event and what is noted about it
-	owner      = "atoll" // the account that Atoll itself uses
+	owner      = "ATOLL" // the account and the user that Atoll itself uses; services have names in lower case
 )
 
 // Server is a NATS server inside this process.
