@@ -110,7 +110,7 @@ func Start(ctx context.Context, o Options) (*Platform, error) {
 
 // load reads the manifests. Warnings come back as findings, errors as err.
 func (p *Platform) load() (*manifest.App, fault.List, error) {
-	app, findings := manifest.Load(p.o.Dir, &manifest.Options{Environment: p.o.Environment, Environ: p.o.Environ})
+	app, findings := Load(p.o.Dir, &manifest.Options{Environment: p.o.Environment, Environ: p.o.Environ})
 	if err := findings.Err(); err != nil {
 		return nil, findings, err
 	}

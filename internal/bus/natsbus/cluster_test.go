@@ -78,7 +78,9 @@ func startCluster(t *testing.T) string {
 		}
 		addresses += "," + s.ClientURL()
 	}
-	for !slices.ContainsFunc(servers, func(s *server.Server) bool { return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(ports) }) {
+	for !slices.ContainsFunc(servers, func(s *server.Server) bool {
+		return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(ports)
+	}) {
 		select {
 		case <-tick.C:
 		case <-limit:
