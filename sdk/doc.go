@@ -7,9 +7,9 @@
 //   - [Client] calls a service that the manifest declares, and carries the trace and the deadline on.
 //   - [Handler], [Error] and [Problem] let a handler return an error, which the caller sees as a problem
 //     document after RFC 9457.
-//   - [VerifyWebhook] tells whether a webhook is signed by who shares a secret.
 //   - [Publisher] publishes events, [OnEvent] takes deliveries.
 //   - [Outbox] publishes by the service's own transactions, [Inbox] makes an event's effect once.
+//   - [VerifyWebhook] tells whether a webhook is signed by who shares a secret.
 //   - [DecodeJSON] and [WriteJSON] are bounded, and say where a bad document is bad.
 //
 // # Drain

@@ -12,14 +12,14 @@ const (
 	CodeNoPort         = fault.CodeSDKNoPort
 	CodeUndeclaredCall = fault.CodeSDKUndeclaredCall
 	CodeDatabaseURL    = fault.CodeSDKDatabaseURL
+	CodeNoEvents       = fault.CodeSDKNoEvents
+	CodeNoDialect      = fault.CodeSDKNoDialect
 
 	CodeWebhookMissing   = fault.CodeWebhookSignatureMissing
 	CodeWebhookMalformed = fault.CodeWebhookSignatureMalformed
 	CodeWebhookExpired   = fault.CodeWebhookSignatureExpired
 	CodeWebhookWrong     = fault.CodeWebhookSignatureWrong
 	CodeWebhookSecret    = fault.CodeWebhookSecret
-	CodeNoEvents         = fault.CodeSDKNoEvents
-	CodeNoDialect        = fault.CodeSDKNoDialect
 )
 
 // SQLitePath is the file that a DATABASE_URL of the form sqlite:///path/to/file.db names.

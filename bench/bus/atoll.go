@@ -82,6 +82,7 @@ type atollApp struct {
 	events       *url.URL
 	nats         string
 	pid          int
+	client       http.Client
 }
 
 // startAtoll builds Atoll as it is released and starts an application.
@@ -145,7 +146,7 @@ func (a *atollApp) get(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := a.client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -303,7 +304,7 @@ func (a *atollApp) publishTimed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := a.client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -370,12 +370,10 @@ func (b *Bus) Address(ctx context.Context, subscription string, e *Event) error 
 	}
 	e = e.Clone()
 	e.SetExtension(AttributeOnly, subscription)
-	err := b.events.append(ctx, []*Event{e})
-	return err
+	return b.events.append(ctx, []*Event{e})
 }
 
 // NoteDelivery keeps a record of an attempt to deliver to somebody outside, in the stream of deliveries.
 func (b *Bus) NoteDelivery(ctx context.Context, e *Event) error {
-	err := b.tried.append(ctx, []*Event{e})
-	return err
+	return b.tried.append(ctx, []*Event{e})
 }

@@ -55,14 +55,14 @@ func (w *writer) submit(events []*Event, done func(first Offset, err error)) err
 	}
 }
 
-// append submits events and returns once all of them are durable. With an error of ctx it is not known whether they will be.
+// append submits events and waits until all of them are durable. With an error of ctx it is not known whether they will be.
 func (w *writer) append(ctx context.Context, events []*Event) error {
-	result := make(chan error, 1)
-	if err := w.submit(events, func(_ Offset, err error) { result <- err }); err != nil {
+	failed := make(chan error, 1)
+	if err := w.submit(events, func(_ Offset, err error) { failed <- err }); err != nil {
 		return err
 	}
 	select {
-	case err := <-result:
+	case err := <-failed:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)

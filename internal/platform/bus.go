@@ -125,13 +125,6 @@ func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
 		return fault.New(fault.CodeEventsUnreachable, "events cannot be kept on %s", at).
 			Fix("atoll explain %s says what to look at", fault.CodeEventsUnreachable).Because(err)
 	}
-	var started []func() // how what has started is ended, if the rest cannot start
-	failed := func(err error) error {
-		for _, end := range slices.Backward(started) {
-			end()
-		}
-		return unreachable(err)
-	}
 	opts := &natsbus.ServerOptions{Logger: e.log}
 	if app.Events.NATS == "" {
 		opts.Dir = e.dir
@@ -143,37 +136,35 @@ func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	started = append(started, server.Close)
-	store, err := e.openLog(ctx, app, server)
-	if err != nil {
-		return failed(err)
+	if err := e.openOn(ctx, app, server); err != nil {
+		server.Close()
+		return unreachable(err)
 	}
-	started = append(started, e.ending("log of events", store.Close))
-	b, err := bus.Open(ctx, store, &e.options)
-	if err != nil {
-		return failed(err)
-	}
-	started = append(started, e.ending("event bus", func() error { return b.Close(ctx) }))
-	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
-	if err != nil {
-		return failed(err)
-	}
-	started = append(started, door.Close)
-	hooks, err := openHooks(ctx, hooksOptions{store: store, bus: b, changed: e.refresh, warn: e.warn, log: e.log})
-	if err != nil {
-		return failed(err)
-	}
-	e.server, e.store, e.bus, e.door, e.hooks = server, store, b, door, hooks
+	e.server = server
 	return nil
 }
 
-// ending ends what has started in vain; that it does not end well is for the log.
-func (e *eventBus) ending(what string, end func() error) func() {
-	return func() {
-		if err := end(); err != nil {
-			e.log.Error("part of the events not ended well", "part", what, "error", err)
-		}
+// openOn opens the log, the bus and the door. The caller holds mu.
+func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbus.Server) error {
+	store, err := e.openLog(ctx, app, server)
+	if err != nil {
+		return err
 	}
+	b, err := bus.Open(ctx, store, &e.options)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
+	if err != nil {
+		return errors.Join(err, b.Close(ctx), store.Close())
+	}
+	hooks, err := openHooks(ctx, hooksOptions{store: store, bus: b, changed: e.refresh, warn: e.warn, log: e.log})
+	if err != nil {
+		door.Close()
+		return errors.Join(err, b.Close(ctx), store.Close())
+	}
+	e.store, e.bus, e.door, e.hooks = store, b, door, hooks
+	return nil
 }
 
 // openLog opens the log, in this process or in a cluster.

@@ -5,7 +5,9 @@ package databases
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -15,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,7 +49,8 @@ type Servers struct {
 type server struct {
 	admin string // URL of an administrator
 	cmd   *exec.Cmd
-	dir   string // to be removed
+	stop  io.Closer
+	dirs  []string // to be removed
 }
 
 // New returns servers of which none runs yet.
@@ -67,12 +69,29 @@ func (s *Servers) start(how func(context.Context, string) (*server, error)) (*se
 		return nil, err
 	}
 	started, err := how(ctx, dir)
-	if started != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.running = append(s.running, started)
+	if started == nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	started.dirs = append(started.dirs, dir)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = append(s.running, started)
 	return started, err
+}
+
+// run runs a server that gets a signal when stop is closed or this process has ended, however it did.
+func run(ctx context.Context, signal string, command ...string) (*server, error) {
+	script := `"$@" & read -r _; kill -` + signal + ` $!; wait`
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "sh", append([]string{"-c", script, "sh"}, command...)...)
+	cmd.Dir = "/"
+	stop, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &server{cmd: cmd, stop: stop}, nil
 }
 
 // Close ends the servers and removes their data.
@@ -80,9 +99,11 @@ func (s *Servers) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.running {
-		_ = r.cmd.Process.Signal(syscall.SIGQUIT) // at once; nobody needs the data
-		_ = r.cmd.Wait()
-		_ = os.RemoveAll(r.dir)
+		_ = r.stop.Close()
+		_ = r.cmd.Wait() // nobody needs the data, nor to know how it ended
+		for _, dir := range r.dirs {
+			_ = os.RemoveAll(dir)
+		}
 	}
 	s.running = nil
 }
@@ -171,17 +192,12 @@ func startPostgres(ctx context.Context, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), command[0], command[1:]...)
-	cmd.Dir = "/"
-	if err := cmd.Start(); err != nil {
+	s, err := run(ctx, "QUIT", command...)
+	if err != nil {
 		return nil, err
 	}
-	s := &server{admin: p.Admin(), cmd: cmd, dir: p.Dir()}
-	return s, awaitPostgres(ctx, s)
-}
-
-func awaitPostgres(ctx context.Context, s *server) error {
-	return await(ctx, func() error {
+	s.admin, s.dirs = p.Admin(), []string{p.Dir()}
+	return s, await(ctx, func() error {
 		conn, err := pgx.Connect(ctx, s.admin)
 		if err != nil {
 			return err
@@ -216,13 +232,13 @@ func startMariaDB(ctx context.Context, dir string) (*server, error) {
 	if err := os.WriteFile(begin, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "--no-defaults", "--datadir="+data, "--user="+me.Username,
+	s, err := run(ctx, "TERM", program, "--no-defaults", "--datadir="+data, "--user="+me.Username,
 		"--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--skip-name-resolve", "--init-file="+begin, "--log-error="+filepath.Join(dir, "log"), "--innodb-buffer-pool-size=64M")
-	if err := cmd.Start(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	s := &server{admin: "mysql://app:" + password + "@127.0.0.1:" + port + "/mysql", cmd: cmd, dir: dir}
+	s.admin = "mysql://app:" + password + "@127.0.0.1:" + port + "/mysql"
 	return s, await(ctx, func() error {
 		db, err := sql.Open("mysql", mysqlDSN(s.admin))
 		if err != nil {

@@ -439,3 +439,16 @@ func TestAURLThatIsNoneIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestEachDialectHasASchemaAndOthersHaveNone(t *testing.T) {
+	for _, d := range outbox.Dialects() {
+		for _, name := range []string{"atoll_outbox (", "atoll_outbox_refused (", "atoll_inbox ("} {
+			if !strings.Contains(outbox.Schema(d), "CREATE TABLE IF NOT EXISTS "+name) {
+				t.Errorf("the schema of %s makes no table %s", d, name)
+			}
+		}
+	}
+	if outbox.Schema("oracle") != "" {
+		t.Error("there is a schema of oracle")
+	}
+}

@@ -1,4 +1,4 @@
-package sdk_test
+package outbox_test
 
 import (
 	"bytes"

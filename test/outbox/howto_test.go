@@ -1,4 +1,4 @@
-package sdk_test
+package outbox_test
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 
 func howTo(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("../docs/howto/outbox-and-inbox.md")
+	page, err := os.ReadFile("../../docs/howto/outbox-and-inbox.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func howTo(t *testing.T) string {
 }
 
 func TestTheHowToShowsCodeThatIsTested(t *testing.T) {
-	code, err := os.ReadFile("example_orders_test.go")
+	code, err := os.ReadFile("orders_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestTheHowToShowsCodeThatIsTested(t *testing.T) {
 	for _, block := range regexp.MustCompile("(?s)```go\n(// .*?)```").FindAllStringSubmatch(howTo(t), -1) {
 		shown++
 		if !strings.Contains(string(code), block[1]) {
-			t.Errorf("sdk/example_orders_test.go has no such code:\n%s", block[1])
+			t.Errorf("test/outbox/orders_test.go has no such code:\n%s", block[1])
 		}
 	}
 	if shown != 2 {

@@ -1,4 +1,6 @@
-package sdk_test
+// Package outbox_test holds the SDK's outbox and inbox to real databases and to the forwarder. It stands apart from the SDK so
+// that services which use that need not know of database drivers.
+package outbox_test
 
 import (
 	"bytes"
@@ -20,6 +22,8 @@ import (
 	"github.com/atollhq/atoll/sdk"
 	"github.com/atollhq/atoll/test/databases"
 )
+
+const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 var servers = databases.New()
 
@@ -54,13 +58,13 @@ func inTx(t *testing.T, db *sql.DB, f func(*sql.Tx) error) error {
 }
 
 func TestTheSchemasAreThoseThatAtollReads(t *testing.T) {
-	files, err := filepath.Glob("schema/*.sql")
+	files, err := filepath.Glob("../../sdk/schema/*.sql")
 	if err != nil || len(files) != 6 {
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, name := range files {
 		ours, err := os.ReadFile(name)
-		theirs, err2 := os.ReadFile(filepath.Join("../internal/bus/outbox", name))
+		theirs, err2 := os.ReadFile(filepath.Join("../../internal/bus/outbox/schema", filepath.Base(name)))
 		if err := errors.Join(err, err2); err != nil || !bytes.Equal(ours, theirs) {
 			t.Errorf("%s is not the same as in internal/bus/outbox: %v", name, err)
 		}
