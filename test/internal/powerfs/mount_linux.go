@@ -28,7 +28,7 @@ func (d *Disk) Mount(dir string) (unmount func() error, err error) {
 		return nil, fmt.Errorf("mount disk: %w", err)
 	}
 	return func() error {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		if err := syscall.Unmount(dir, syscall.MNT_FORCE|syscall.MNT_DETACH); err != nil {
 			return fmt.Errorf("unmount disk: %w", err)
 		}
 		server.Wait()
