@@ -19,13 +19,13 @@ type ledger struct {
 	acked    map[string]bool            // guarded by mu: by id
 	settled  map[string]map[string]bool // guarded by mu: by subscription and id: accepted
 	buried   map[string]map[string]bool // guarded by mu: told to be a dead letter
-	delayed  map[string]bool            // guarded by mu: by id
+	offsets  map[string]bus.Offset      // guarded by mu: the first that is known of each
 	placed   bool                       // guarded by mu: the subscriptions were told to have places
 	problems []string                   // guarded by mu
 }
 
 func newLedger() *ledger {
-	l := &ledger{sums: map[string]uint32{}, acked: map[string]bool{}, delayed: map[string]bool{}}
+	l := &ledger{sums: map[string]uint32{}, acked: map[string]bool{}, offsets: map[string]bus.Offset{}}
 	l.settled, l.buried = map[string]map[string]bool{}, map[string]map[string]bool{}
 	for _, sub := range subscriptions() {
 		l.settled[sub], l.buried[sub] = map[string]bool{}, map[string]bool{}
@@ -45,15 +45,24 @@ func (l *ledger) publishing(events []*bus.Event) {
 	defer l.mu.Unlock()
 	for _, e := range events {
 		l.sums[e.ID] = crc32.ChecksumIEEE(e.Data)
-		l.delayed[e.ID] = e.Extension(bus.AttributeDeliverAt) != ""
 	}
 }
 
-func (l *ledger) acknowledged(events []*bus.Event) {
+func (l *ledger) acknowledged(receipts []bus.Receipt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range events {
-		l.acked[e.ID] = true
+	for _, r := range receipts {
+		l.acked[r.ID] = true
+		if r.Delayed.IsZero() {
+			l.stands(r.ID, r.Offset)
+		}
+	}
+}
+
+// stands notes where an event is in the stream. The caller holds mu.
+func (l *ledger) stands(id string, at bus.Offset) {
+	if before, known := l.offsets[id]; !known || at < before {
+		l.offsets[id] = at
 	}
 }
 
@@ -119,16 +128,9 @@ func (l *ledger) check(img *image) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	kept := map[string]bool{}
-	latest := map[string]int{}
 	for _, r := range img.events {
 		l.whole("log", r.Event)
-		key, n := place(r.Event.ID)
-		if !kept[r.Event.ID] && !l.delayed[r.Event.ID] {
-			if n != latest[key]+1 {
-				l.problem("offset %d holds number %d of %s behind number %d", r.Offset, n, key, latest[key])
-			}
-			latest[key] = n
-		}
+		l.stands(r.Event.ID, r.Offset)
 		kept[r.Event.ID] = true
 	}
 	for _, r := range img.delayed {
@@ -136,11 +138,40 @@ func (l *ledger) check(img *image) {
 		kept[r.Event.ID] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.acked)) {
-		if !kept[id] {
+		if !kept[id] && !l.everywhere(id) {
 			l.problem("%s was acknowledged and is lost", id)
 		}
 	}
+	l.checkOrder()
 	l.checkPlaces(img)
+}
+
+// everywhere tells whether all subscriptions have settled an event, so that it need not be kept. The caller holds mu.
+func (l *ledger) everywhere(id string) bool {
+	for _, sub := range subscriptions() {
+		if !l.settled[sub][id] && !l.buried[sub][id] {
+			return false
+		}
+	}
+	return true
+}
+
+// checkOrder holds the order of the stream against the order in which each publisher published. The caller holds mu.
+func (l *ledger) checkOrder() {
+	for p := range publishers {
+		var before bus.Offset
+		for n := 1; ; n++ {
+			id := fmt.Sprintf("p%d/%d", p, n)
+			at, known := l.offsets[id]
+			if !known {
+				break
+			}
+			if at <= before {
+				l.problem("%s stands at %d, and the one before it at %d", id, at, before)
+			}
+			before = at
+		}
+	}
 }
 
 // checkPlaces holds dead letters and cursors against what was settled. The caller holds mu.
@@ -184,11 +215,9 @@ func (l *ledger) checkPlaces(img *image) {
 func (l *ledger) checkSettled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, sub := range subscriptions() {
-		for id := range l.acked {
-			if !l.settled[sub][id] && !l.buried[sub][id] {
-				l.problem("%s was acknowledged, and %s never got it", id, sub)
-			}
+	for id := range l.acked {
+		if !l.everywhere(id) {
+			l.problem("%s was acknowledged, and somebody never got it", id)
 		}
 	}
 }

@@ -71,6 +71,7 @@ func (w *world) deliver(sub string) bus.Deliverer {
 func (w *world) config() *bus.Config {
 	c := &bus.Config{
 		Topics: map[string]*bus.Topic{topic: {Name: topic}}, Publishers: map[string]bus.Publisher{"orders": {Topics: []string{topic}}},
+		KeepBytes: 2 << 20, // so little that much is trimmed
 	}
 	for _, sub := range subscriptions() {
 		c.Subscriptions = append(c.Subscriptions, bus.Subscription{
@@ -121,7 +122,7 @@ func (s *stack) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	s.log, err = natsbus.Open(ctx, nc, "shop", nil)
+	s.log, err = natsbus.Open(ctx, nc, "shop", &natsbus.Options{Server: s.server})
 	return err
 }
 
@@ -137,13 +138,6 @@ func (s *stack) end(ctx context.Context) error {
 		s.server.Close()
 	}
 	return s.unmount()
-}
-
-// place is the publisher and the number of an event.
-func place(id string) (key string, n int) {
-	key, number, _ := strings.Cut(id, "/")
-	n, _ = strconv.Atoi(number)
-	return key, n
 }
 
 // batch makes the next events of a publisher.
@@ -188,11 +182,31 @@ func (w *world) publish(ctx context.Context, b *bus.Bus, p int, chance *rand.Ran
 		for i, e := range w.pending[p] {
 			events[i] = e.Clone()
 		}
-		if _, err := b.Publish(ctx, "orders", topic, events); err != nil {
+		receipts, err := b.Publish(ctx, "orders", topic, events)
+		if err == nil {
+			w.acknowledged(receipts)
+			w.pending[p] = nil
+			continue
+		}
+		select {
+		case <-w.disk.Gone():
+			return
+		case <-time.After(5 * time.Millisecond): // the log is full
+		}
+	}
+}
+
+// tidy drops what nobody needs, more often than the bus does by itself.
+func tidy(ctx context.Context, b *bus.Bus) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = b.Tidy(ctx, time.Now()) // without power it can only fail
+		case <-ctx.Done():
 			return
 		}
-		w.acknowledged(w.pending[p])
-		w.pending[p] = nil
 	}
 }
 
@@ -217,6 +231,7 @@ func (w *world) round(t *testing.T, dir string) {
 			chance := rand.New(rand.NewPCG(w.chance.Uint64(), uint64(p))) //nolint:gosec // chance that can be repeated
 			publishing.Go(func() { w.publish(ctx, s.bus, p, chance) })
 		}
+		publishing.Go(func() { tidy(ctx, s.bus) })
 		select {
 		case <-w.disk.Gone():
 		case <-time.After(30 * time.Second):
@@ -228,6 +243,10 @@ func (w *world) round(t *testing.T, dir string) {
 	w.disk.Cut()
 	if err := s.end(context.WithoutCancel(ctx)); err != nil {
 		t.Fatal(err)
+	}
+	if w.chance.IntN(4) == 0 { // it was only killed
+		w.disk.Revive()
+		return
 	}
 	var loss powerfs.Loss
 	w.disk, loss = w.disk.After(w.chance)
@@ -275,7 +294,7 @@ func (s *stack) await(t *testing.T) {
 	}
 }
 
-// cuts is how often the power is cut on one disk.
+// cuts is how often the power is cut on one disk, or the programs are killed.
 const cuts = 8
 
 // run cuts the power of disks again and again and returns what was found wrong.

@@ -3,6 +3,7 @@ package powerfs
 import (
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Names is when the medium takes changes of names.
@@ -25,7 +26,7 @@ type Disk struct {
 	ops     int           // guarded by mu: operations that change or sync something
 	cutAt   int           // guarded by mu: the operation at which the power goes; 0 for never
 	dead    bool          // guarded by mu
-	cut     chan struct{} // closed when the power goes
+	cut     chan struct{} // guarded by mu: closed when the power goes
 	lie     bool          // guarded by mu: syncs do nothing
 }
 
@@ -41,6 +42,8 @@ type inode struct {
 
 	children       map[string]*inode // of a folder, as programs see it
 	mediumChildren map[string]*inode
+
+	changed time.Time // as programs see it
 }
 
 // write is a change of a file's data; with truncate, of its size.
@@ -105,7 +108,18 @@ func (d *Disk) die() {
 }
 
 // Gone is closed when the power goes.
-func (d *Disk) Gone() <-chan struct{} { return d.cut }
+func (d *Disk) Gone() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cut
+}
+
+// Revive takes a cut back: it was the programs that were killed, and the system has kept what they wrote.
+func (d *Disk) Revive() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead, d.cutAt, d.cut = false, 0, make(chan struct{})
+}
 
 // Operations is how many operations have changed or synced something.
 func (d *Disk) Operations() int {
@@ -137,6 +151,7 @@ func (d *Disk) rename(edits ...nameEdit) syscall.Errno {
 	}
 	for _, e := range edits {
 		set(e.dir.children, e.name, e.to)
+		e.dir.changed = time.Now()
 	}
 	d.changes = append(d.changes, edits)
 	return 0
@@ -155,7 +170,7 @@ func (d *Disk) write(i *inode, w write) syscall.Errno {
 	if errno := d.changing(); errno != 0 {
 		return errno
 	}
-	i.data = w.apply(i.data)
+	i.data, i.changed = w.apply(i.data), time.Now()
 	i.writes = append(i.writes, w)
 	return 0
 }

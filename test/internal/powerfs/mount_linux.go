@@ -79,6 +79,7 @@ func (i *inode) attr(out *fuse.Attr) {
 	if i.dir {
 		out.Mode = i.mode | syscall.S_IFDIR
 	}
+	out.SetTimes(nil, &i.changed, &i.changed)
 	out.Blocks = (out.Size + sector - 1) / sector
 }
 
