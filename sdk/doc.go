@@ -7,6 +7,8 @@
 //   - [Client] calls a service that the manifest declares, and carries the trace and the deadline on.
 //   - [Handler], [Error] and [Problem] let a handler return an error, which the caller sees as a problem
 //     document after RFC 9457.
+//   - [Publisher] publishes events, [OnEvent] takes deliveries.
+//   - [Outbox] publishes by the service's own transactions, [Inbox] makes an event's effect once.
 //   - [VerifyWebhook] tells whether a webhook is signed by who shares a secret.
 //   - [DecodeJSON] and [WriteJSON] are bounded, and say where a bad document is bad.
 //
@@ -21,6 +23,9 @@
 // The headers traceparent (W3C Trace Context) and Atoll-Deadline (milliseconds that are left) of a request
 // become part of its context: the deadline ends the context, and a call made with that context carries both
 // headers on. Log records written with such a context hold trace_id.
+//
+// An event carries the trace in its attribute traceparent: Publish and Outbox.Add put in that of their context, and the
+// context of a delivery has it again.
 //
 // # Failure
 //

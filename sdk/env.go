@@ -12,6 +12,8 @@ const (
 	CodeNoPort         = fault.CodeSDKNoPort
 	CodeUndeclaredCall = fault.CodeSDKUndeclaredCall
 	CodeDatabaseURL    = fault.CodeSDKDatabaseURL
+	CodeNoEvents       = fault.CodeSDKNoEvents
+	CodeNoDialect      = fault.CodeSDKNoDialect
 
 	CodeWebhookMissing   = fault.CodeWebhookSignatureMissing
 	CodeWebhookMalformed = fault.CodeWebhookSignatureMalformed

@@ -23,9 +23,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/atollhq/atoll/bench/internal/report"
 	"github.com/atollhq/atoll/internal/control/api"
 )
 
@@ -74,10 +74,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if *format == "json" {
-		return writeJSON(out, results)
-	}
-	return writeTable(out, results)
+	return report.Write(out, *format, results)
 }
 
 // bench holds the programs that are measured.
@@ -113,25 +110,11 @@ func build(ctx context.Context, program, source string) error {
 	return nil
 }
 
-// result is one figure, as every benchmark of the project prints it.
-type result struct {
-	Case     string   `json:"case"`
-	Subject  string   `json:"subject"`
-	Metric   string   `json:"metric"`
-	Value    float64  `json:"value"`
-	Unit     string   `json:"unit"`
-	Baseline *string  `json:"baseline"` // there is no peer
-	Ratio    *float64 `json:"ratio"`
-	Goal     string   `json:"goal"`
-	Met      *bool    `json:"met"`
-}
-
 // figure is a result without a goal, or with one: at most so much.
-func figure(name, metric string, value float64, unit string, most float64) result {
-	r := result{Case: name, Subject: "atoll", Metric: metric, Value: value, Unit: unit}
+func figure(name, metric string, value float64, unit string, most float64) report.Result {
+	r := report.Result{Case: name, Subject: "atoll", Metric: metric, Value: value, Unit: unit}
 	if most > 0 {
-		met := value <= most
-		r.Goal, r.Met = fmt.Sprintf("at most %g %s", most, unit), &met
+		r = r.AtMost(most)
 	}
 	return r
 }
@@ -144,7 +127,7 @@ const (
 	goalGone   = 2   // s
 )
 
-func (b *bench) measure(ctx context.Context, rounds, services int) ([]result, error) {
+func (b *bench) measure(ctx context.Context, rounds, services int) ([]report.Result, error) {
 	info, err := os.Stat(b.atoll)
 	if err != nil {
 		return nil, fmt.Errorf("look at program: %w", err)
@@ -159,22 +142,17 @@ func (b *bench) measure(ctx context.Context, rounds, services int) ([]result, er
 		}
 	}
 	name := fmt.Sprintf("up, %d built services", services)
-	return []result{
-		figure(name, "start to all ready", median(many.ready), "s", goalReady),
-		figure(name, "resident memory, with guard", median(many.memory), "MB", goalMemory),
-		figure(name, "one service, start to ready", median(many.each), "ms", 0),
-		figure(name, "down", median(many.down), "s", 0),
-		figure(name, "kill -9 of Atoll to nothing left", median(many.gone), "s", goalGone),
-		figure("up, 1 built service", "start to all ready", median(one.ready), "s", 0),
-		figure("up, 1 built service", "resident memory, with guard", median(one.memory), "MB", 0),
-		figure("up, 1 built service", "one service, start to ready", median(one.each), "ms", 0),
+	return []report.Result{
+		figure(name, "start to all ready", report.Median(many.ready), "s", goalReady),
+		figure(name, "resident memory, with guard", report.Median(many.memory), "MB", goalMemory),
+		figure(name, "one service, start to ready", report.Median(many.each), "ms", 0),
+		figure(name, "down", report.Median(many.down), "s", 0),
+		figure(name, "kill -9 of Atoll to nothing left", report.Median(many.gone), "s", goalGone),
+		figure("up, 1 built service", "start to all ready", report.Median(one.ready), "s", 0),
+		figure("up, 1 built service", "resident memory, with guard", report.Median(one.memory), "MB", 0),
+		figure("up, 1 built service", "one service, start to ready", report.Median(one.each), "ms", 0),
 		figure("program", "stripped binary", float64(info.Size())/mega, "MB", goalBinary),
 	}, nil
-}
-
-func median(values []float64) float64 {
-	s := slices.Sorted(slices.Values(values))
-	return s[len(s)/2]
 }
 
 // application is an application that is measured, and what was found, by round.
@@ -375,27 +353,4 @@ func resident(pid int) (int64, error) {
 		return 0, fmt.Errorf("read memory of process %d: %w", pid, err)
 	}
 	return kilo << 10, nil
-}
-
-func writeJSON(out io.Writer, results []result) error {
-	e := json.NewEncoder(out)
-	for _, r := range results {
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func writeTable(out io.Writer, results []result) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CASE\tSUBJECT\tMETRIC\tVALUE\tUNIT\tBASELINE\tRATIO\tGOAL\tMET")
-	for _, r := range results {
-		goal, met := "-", "-"
-		if r.Met != nil {
-			goal, met = r.Goal, map[bool]string{true: "yes", false: "no"}[*r.Met]
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.3g\t%s\t-\t-\t%s\t%s\n", r.Case, r.Subject, r.Metric, r.Value, r.Unit, goal, met)
-	}
-	return w.Flush()
 }

@@ -202,7 +202,7 @@ func (b *Bus) Revive(ctx context.Context, offset Offset, data []byte) error {
 		}
 	}
 	e.SetExtension(AttributeOnly, letter.Subscription)
-	if _, err := b.events.append(ctx, []*Event{e}); err != nil {
+	if err := b.events.append(ctx, []*Event{e}); err != nil {
 		return err
 	}
 	return b.log.Drop(ctx, StreamDead, offset)
@@ -223,12 +223,10 @@ func (b *Bus) Address(ctx context.Context, subscription string, e *Event) error 
 	}
 	e = e.Clone()
 	e.SetExtension(AttributeOnly, subscription)
-	_, err := b.events.append(ctx, []*Event{e})
-	return err
+	return b.events.append(ctx, []*Event{e})
 }
 
 // NoteDelivery keeps a record of an attempt to deliver to somebody outside, in the stream of deliveries.
 func (b *Bus) NoteDelivery(ctx context.Context, e *Event) error {
-	_, err := b.tried.append(ctx, []*Event{e})
-	return err
+	return b.tried.append(ctx, []*Event{e})
 }

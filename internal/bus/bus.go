@@ -151,7 +151,7 @@ func (b *Bus) Apply(ctx context.Context, c *Config) error {
 	for i := range c.Subscriptions {
 		sub := &c.Subscriptions[i]
 		wanted[sub.Name] = true
-		b.launch(sub, cursors[sub.Name])
+		b.launch(sub, cursors[sub.Name]) //nolint:contextcheck // what it starts ends by Close, not with this call
 	}
 	for name, d := range b.running {
 		if !wanted[name] {
@@ -276,22 +276,44 @@ func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Recei
 	return b.take(publisher, t, events, done)
 }
 
+// PublishAll is Publish for events of several topics, which they name.
+func (b *Bus) PublishAll(ctx context.Context, publisher string, events []*Event) ([]Receipt, error) {
+	c := b.config.Load()
+	for _, e := range events {
+		t, err := c.allowed(publisher, e.Topic)
+		if err == nil {
+			err = b.check(t, e)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.SetExtension(AttributePublisher, publisher)
+	}
+	return await(ctx, func(done func([]Receipt, error)) error { return b.submit(events, done) })
+}
+
 // take submits events to a topic, if they fit it.
 func (b *Bus) take(publisher string, t *Topic, events []*Event, done func([]Receipt, error)) error {
-	if len(events) == 0 || len(events) > MaxAppend {
-		return fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
-			Fix("send between 1 and %d", MaxAppend)
-	}
 	for _, e := range events {
 		if err := b.check(t, e); err != nil {
 			return err
 		}
+		e.Topic = t.Name
 		e.SetExtension(AttributePublisher, publisher)
+	}
+	return b.submit(events, done)
+}
+
+// submit queues events, each for the stream that it belongs to.
+func (b *Bus) submit(events []*Event, done func([]Receipt, error)) error {
+	if len(events) == 0 || len(events) > MaxAppend {
+		return fault.New(fault.CodeEventInvalid, "there are %d events to publish at once", len(events)).
+			Fix("send between 1 and %d", MaxAppend)
 	}
 	if b.full.Load() {
 		return b.errFull()
 	}
-	return b.submit(t.Name, events, done)
+	return b.sort(events, done)
 }
 
 // check tells whether an event fits a topic.
@@ -305,11 +327,10 @@ func (b *Bus) check(t *Topic, e *Event) error {
 	return nil
 }
 
-// submit queues events, each for the stream that it belongs to.
-func (b *Bus) submit(topic string, events []*Event, done func([]Receipt, error)) error {
+// sort queues events that are due for the one stream, those that are delayed for the other.
+func (b *Bus) sort(events []*Event, done func([]Receipt, error)) error {
 	var now, later []*Event
 	for _, e := range events {
-		e.Topic = topic
 		if due, ok := e.dueAt(); ok && due.After(time.Now()) {
 			later = append(later, e)
 		} else {
@@ -317,7 +338,7 @@ func (b *Bus) submit(topic string, events []*Event, done func([]Receipt, error))
 		}
 	}
 	if len(later) == 0 {
-		return b.submitNow(topic, now, done)
+		return b.submitNow(now, done)
 	}
 	if !b.alarm.fits(len(later)) {
 		return fault.New(fault.CodeBusBusy, "%d events wait for their time already, more are not taken", maxDelayed).
@@ -325,7 +346,7 @@ func (b *Bus) submit(topic string, events []*Event, done func([]Receipt, error))
 	}
 	return b.delayed.submit(later, func(_ Offset, err error) {
 		if err == nil && len(now) > 0 {
-			err = b.submitNow(topic, now, func(r []Receipt, err error) { done(merge(events, r), err) })
+			err = b.submitNow(now, func(r []Receipt, err error) { done(merge(events, r), err) })
 		} else {
 			done(merge(events, nil), err)
 			return
@@ -337,13 +358,13 @@ func (b *Bus) submit(topic string, events []*Event, done func([]Receipt, error))
 }
 
 // submitNow queues events that are due.
-func (b *Bus) submitNow(topic string, events []*Event, done func([]Receipt, error)) error {
+func (b *Bus) submitNow(events []*Event, done func([]Receipt, error)) error {
 	return b.events.submit(events, func(first Offset, err error) {
 		if err != nil {
 			done(nil, err)
 			return
 		}
-		b.counts.published(topic, len(events))
+		b.counts.published(events)
 		receipts := make([]Receipt, len(events))
 		for i, e := range events {
 			receipts[i] = Receipt{ID: e.ID, Offset: first + Offset(i)}
@@ -378,10 +399,12 @@ type counts struct {
 	topics map[string]uint64 // guarded by mu
 }
 
-func (c *counts) published(topic string, n int) {
+func (c *counts) published(events []*Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.topics[topic] += uint64(n)
+	for _, e := range events {
+		c.topics[e.Topic]++
+	}
 }
 
 func (c *counts) of(topic string) uint64 {

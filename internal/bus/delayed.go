@@ -150,12 +150,10 @@ func (a *alarm) move(ctx context.Context, batch []dueEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if _, err := a.b.events.append(ctx, events); err != nil {
+	if err := a.b.events.append(ctx, events); err != nil {
 		return err
 	}
-	for _, e := range events {
-		a.b.counts.published(e.Topic, 1)
-	}
+	a.b.counts.published(events)
 	return a.b.log.Drop(ctx, StreamDelayed, offsets...)
 }
 

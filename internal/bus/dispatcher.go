@@ -183,7 +183,7 @@ func (d *dispatcher) deliver(ctx context.Context, sub *Subscription, delivery De
 // buryLetter keeps a dead letter.
 func (d *dispatcher) buryLetter(ctx context.Context, sub *Subscription, letter DeadLetter) {
 	letter.Subscription = sub.Name
-	_, err := d.b.dead.append(ctx, []*Event{letter.record()})
+	err := d.b.dead.append(ctx, []*Event{letter.record()})
 	if err == nil {
 		d.dead.Add(1)
 		d.b.o.OnDead(letter)

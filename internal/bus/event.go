@@ -108,8 +108,12 @@ func (e *Event) Validate() error {
 		name, value string
 		required    bool
 	}{
-		{"id", e.ID, true}, {"source", e.Source, true}, {"type", e.Type, true},
-		{"subject", e.Subject, false}, {"datacontenttype", e.DataType, false}, {"dataschema", e.DataSchema, false},
+		{"id", e.ID, true},
+		{"source", e.Source, true},
+		{"type", e.Type, true},
+		{"subject", e.Subject, false},
+		{"datacontenttype", e.DataType, false},
+		{"dataschema", e.DataSchema, false},
 	} {
 		if a.required && a.value == "" {
 			return invalid("the attribute %s is missing", a.name)

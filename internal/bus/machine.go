@@ -49,6 +49,7 @@ type Machine struct {
 	end     Offset // of the stream, as far as known
 	read    Offset // the next to be read
 	reading bool
+	sated   bool    // the room was full, and much of it still is: reading on would bring little
 	resume  *resume // what is left of an earlier run; nil once it has been read again
 
 	room    map[Offset]*item
@@ -318,6 +319,17 @@ func (m *Machine) Held() int { return len(m.room) }
 // full tells whether no more is taken in.
 func (m *Machine) full() bool { return len(m.room) >= m.p.Room || m.bytes >= m.p.RoomBytes }
 
+// satisfied tells whether there is no need to read on. Once the room is full that is so until a quarter of it is free again, for
+// records are read in large pieces.
+func (m *Machine) satisfied() bool {
+	if m.full() {
+		m.sated = true
+	} else if len(m.room) <= m.p.Room*3/4 && m.bytes <= m.p.RoomBytes*3/4 {
+		m.sated = false
+	}
+	return m.sated
+}
+
 // Next says what is to do now. Everything in it is under way from then on.
 func (m *Machine) Next(now time.Time) Effects {
 	var eff Effects
@@ -332,7 +344,7 @@ func (m *Machine) Next(now time.Time) Effects {
 		eff.Bury = append(eff.Bury, it.letter(now))
 	}
 	m.bury = m.bury[:0]
-	if !m.reading && !m.full() && m.read < m.end {
+	if !m.reading && !m.satisfied() && m.read < m.end {
 		m.reading, eff.Read, eff.From = true, true, m.read
 		eff.Limit = max(1, min(m.p.Room-len(m.room), 1000))
 	}
@@ -366,7 +378,7 @@ func (m *Machine) launch(now time.Time) []Delivery {
 // for it. The one behind which most wait is given up; those of its key that follow it get one attempt each while the room is
 // full.
 func (m *Machine) relieve() {
-	if !m.full() || m.flying > 0 || m.dying > 0 || len(m.ready) > 0 {
+	if !m.satisfied() || m.flying > 0 || m.dying > 0 || len(m.ready) > 0 {
 		return
 	}
 	var worst *item

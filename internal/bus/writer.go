@@ -55,22 +55,17 @@ func (w *writer) submit(events []*Event, done func(first Offset, err error)) err
 	}
 }
 
-// append submits events and returns the offset of the first once all of them are durable. With an error of ctx it is not known
-// whether they will be.
-func (w *writer) append(ctx context.Context, events []*Event) (Offset, error) {
-	type result struct {
-		first Offset
-		err   error
-	}
-	results := make(chan result, 1)
-	if err := w.submit(events, func(first Offset, err error) { results <- result{first, err} }); err != nil {
-		return 0, err
+// append submits events and waits until all of them are durable. With an error of ctx it is not known whether they will be.
+func (w *writer) append(ctx context.Context, events []*Event) error {
+	failed := make(chan error, 1)
+	if err := w.submit(events, func(_ Offset, err error) { failed <- err }); err != nil {
+		return err
 	}
 	select {
-	case r := <-results:
-		return r.first, r.err
+	case err := <-failed:
+		return err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 

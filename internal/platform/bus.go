@@ -113,25 +113,29 @@ func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	store, err := e.openLog(ctx, app, server)
-	if err != nil {
+	if err := e.openOn(ctx, app, server); err != nil {
 		server.Close()
 		return unreachable(err)
 	}
-	b, err := bus.Open(ctx, store, &e.options)
-	if err != nil {
-		return errors.Join(unreachable(err), store.Close(), closing(server))
-	}
-	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
-	if err != nil {
-		return errors.Join(unreachable(err), b.Close(ctx), store.Close(), closing(server))
-	}
-	e.server, e.store, e.bus, e.door = server, store, b, door
+	e.server = server
 	return nil
 }
 
-func closing(s *natsbus.Server) error {
-	s.Close()
+// openOn opens the log, the bus and the door. The caller holds mu.
+func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbus.Server) error {
+	store, err := e.openLog(ctx, app, server)
+	if err != nil {
+		return err
+	}
+	b, err := bus.Open(ctx, store, &e.options)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
+	if err != nil {
+		return errors.Join(err, b.Close(ctx), store.Close())
+	}
+	e.store, e.bus, e.door = store, b, door
 	return nil
 }
 

@@ -59,6 +59,7 @@ type Platform struct {
 	mesh       *mesh.Mesh
 	calls      *callListeners
 	bus        *eventBus
+	outboxes   *outboxes
 	databases  *databases
 	supervisor *replica.Supervisor
 	edge       *edge
@@ -220,6 +221,8 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 
 func (p *Platform) startBus(context.Context, *manifest.App) error {
 	p.onEnd("bus", p.bus.close)
+	p.outboxes = &outboxes{bus: p.bus, log: p.log, warn: p.warn, running: map[string]*forwarding{}}
+	p.onEnd("outboxes", func(context.Context) error { p.outboxes.close(); return nil })
 	return nil
 }
 
@@ -260,6 +263,10 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err := p.edge.prepare(ctx, &app.Gateway); err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
+	commitOutboxes, err := p.outboxes.prepare(app, urls)
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
 	// From here on nothing fails. What is gone stays known until nothing leads to it any more.
 	p.declare(p.current(), app)
 	commitGateway()
@@ -269,6 +276,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.forgetScale(app)
 	p.app = app
 	p.mu.Unlock()
+	commitOutboxes(ctx)
 	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
 	p.declare(app)

@@ -69,8 +69,10 @@ func TestWhoAllowsPrivateAddressesDoesNotAllowMetadata(t *testing.T) {
 			t.Errorf("%s is good", addr)
 		}
 	}
-	all := registry(t, &cabinet{}, &webhook.RegistryOptions{Allow: []netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")}})
-	for _, addr := range []string{"169.254.169.254", "::ffff:169.254.169.254"} {
+	all := registry(t, &cabinet{}, &webhook.RegistryOptions{Allow: []netip.Prefix{
+		netip.MustParsePrefix("169.254.169.254/32"), netip.MustParsePrefix("fe80::/10"),
+	}})
+	for _, addr := range []string{"169.254.169.254", "::ffff:169.254.169.254", "fe80::1%eth0"} {
 		if err := place(t, all, addr, false); err != nil {
 			t.Errorf("what the operator named is refused: %v", err)
 		}

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -330,14 +332,21 @@ func TestANameThatDoesNotResolveIsAMatterOfDNS(t *testing.T) {
 	}
 }
 
+// The library reads the environment once for a process, so the test is a process of its own.
 func TestNoProxyOfTheEnvironmentIsUsed(t *testing.T) {
+	if os.Getenv("TEST_BEHIND_PROXY") != "" {
+		e, _ := endpointAt(t, "https://partner.example:1/")
+		s := sender(t, webhook.SenderOptions{Allow: loopback(), Resolver: names(t, netip.MustParseAddr("127.0.0.1"))})
+		if r := s.Send(t.Context(), e, message()); r.Class != webhook.ClassConnect {
+			t.Errorf("%+v", r)
+		}
+		return
+	}
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
 	t.Cleanup(proxy.Close)
-	t.Setenv("HTTP_PROXY", proxy.URL)
-	t.Setenv("HTTPS_PROXY", proxy.URL)
-	e, _ := endpointAt(t, "https://partner.example/")
-	s := sender(t, webhook.SenderOptions{Resolver: names(t, netip.MustParseAddr("10.0.0.5"))})
-	if r := s.Send(t.Context(), e, message()); r.Class != webhook.ClassAddress {
-		t.Errorf("%+v", r)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoProxyOfTheEnvironmentIsUsed$")
+	cmd.Env = append(os.Environ(), "TEST_BEHIND_PROXY=1", "HTTPS_PROXY="+proxy.URL, "https_proxy="+proxy.URL)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -19,6 +19,7 @@ type Driver func(t *testing.T) Open
 
 // Run runs the whole suite.
 func Run(t *testing.T, driver Driver) {
+	t.Helper()
 	for _, c := range []struct {
 		name string
 		run  func(t *testing.T, open Open)
@@ -74,6 +75,7 @@ func events(n int) []*bus.Event {
 }
 
 func comesBack(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	e := &bus.Event{
 		Topic: "order.placed", ID: "an id / with \"quotes\" and 100% ü €", Source: "/services/ö?x=1", Type: "order.placed", Subject: " 7 ",
@@ -110,6 +112,7 @@ func same(a, b *bus.Event) bool {
 }
 
 func offsetsFollow(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	next := bus.Offset(1)
 	for _, n := range []int{1, 2, 8, 9, 1, bus.MaxAppend, 3} {
@@ -137,6 +140,7 @@ func offsetsFollow(t *testing.T, open Open) {
 }
 
 func readLimits(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	big := events(20)
 	for _, e := range big {
@@ -160,6 +164,7 @@ func readLimits(t *testing.T, open Open) {
 }
 
 func readGaps(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	appendAll(t, l, bus.StreamDead, events(10)...)
 	if err := l.Drop(t.Context(), bus.StreamDead, 1, 2, 5, 9, 10); err != nil {
@@ -192,6 +197,7 @@ func offsets(records []bus.Record) []bus.Offset {
 }
 
 func trims(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	appendAll(t, l, bus.StreamEvents, events(10)...)
 	if err := l.Trim(t.Context(), bus.StreamEvents, 8); err != nil {
@@ -213,6 +219,7 @@ func trims(t *testing.T, open Open) {
 }
 
 func offsetAt(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	if at, err := l.OffsetAt(t.Context(), bus.StreamEvents, time.Now()); err != nil || at != 1 {
 		t.Errorf("an empty stream has offset %d: %v", at, err)
@@ -234,6 +241,7 @@ func offsetAt(t *testing.T, open Open) {
 }
 
 func documents(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	many := map[string][]byte{}
 	for i := range 1500 {
@@ -260,6 +268,7 @@ func documents(t *testing.T, open Open) {
 }
 
 func sideBySide(t *testing.T, open Open) {
+	t.Helper()
 	l := openLog(t, open)
 	var wg sync.WaitGroup
 	for _, stream := range bus.Streams() {
@@ -283,6 +292,7 @@ func sideBySide(t *testing.T, open Open) {
 }
 
 func reopens(t *testing.T, open Open) {
+	t.Helper()
 	l := open(t)
 	appendAll(t, l, bus.StreamEvents, events(20)...)
 	appendAll(t, l, bus.StreamDead, events(2)...)

@@ -97,7 +97,7 @@ func (h *handler) fail(w http.ResponseWriter, err error) {
 
 // StatusOf is the HTTP status of a refusal.
 func StatusOf(code fault.Code) int {
-	switch code {
+	switch code { //nolint:exhaustive // all others are the publisher's mistakes
 	case fault.CodePublishUndeclared:
 		return http.StatusForbidden
 	case fault.CodeEventTooLarge:

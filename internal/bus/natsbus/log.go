@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,6 +44,8 @@ type Log struct {
 	js     jetstream.JetStream
 	app    string
 	close  func()
+	events *frames
+
 	mu     sync.Mutex
 	queues map[bus.Stream]*queue // guarded by mu
 	dir    string                // where the server keeps the streams; "" if that is elsewhere
@@ -94,6 +97,9 @@ func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, 
 			return nil, fmt.Errorf("open event log: %w", err)
 		}
 	}
+	if l.events, err = openFrames(ctx, l); err != nil {
+		return nil, fmt.Errorf("open event log: %w", err)
+	}
 	return l, nil
 }
 
@@ -118,6 +124,13 @@ func (l *Log) queue(stream bus.Stream) *queue {
 
 // Append implements bus.Log.
 func (l *Log) Append(ctx context.Context, stream bus.Stream, events []*bus.Event) (bus.Offset, error) {
+	if stream == bus.StreamEvents {
+		first, err := l.events.append(ctx, events)
+		if err != nil {
+			return 0, fmt.Errorf("append to %s: %w", stream, err)
+		}
+		return first, nil
+	}
 	msgs := make([]*nats.Msg, len(events))
 	for i, e := range events {
 		msgs[i] = &nats.Msg{Subject: l.subject(stream, e.Topic), Header: header(e), Data: e.Data}
@@ -180,7 +193,7 @@ func (l *Log) appendSingly(ctx context.Context, msgs []*nats.Msg) (bus.Offset, e
 		a, err := readAck(m)
 		return a.Seq, err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return 0, err
@@ -241,25 +254,83 @@ func (l *Log) appendBatch(ctx context.Context, msgs []*nats.Msg) (bus.Offset, er
 
 // Read implements bus.Log.
 func (l *Log) Read(ctx context.Context, stream bus.Stream, from bus.Offset, limit, maxBytes int) ([]bus.Record, bus.Offset, error) {
-	from = max(1, from)
-	end := from
-	for {
-		records, err := l.read(ctx, stream, from, limit, maxBytes)
+	if stream == bus.StreamEvents {
+		records, next, err := l.events.read(ctx, from, limit, maxBytes)
 		if err != nil {
 			return nil, from, fmt.Errorf("read %s: %w", stream, err)
 		}
-		if len(records) > 0 {
-			return records, records[len(records)-1].Offset + 1, nil
-		}
-		if end > from {
-			return nil, end, nil // what there was before end has been dropped
-		}
-		bounds, err := l.Bounds(ctx, stream)
-		if err != nil || bounds.Next <= from {
-			return nil, from, err
-		}
-		end = bounds.Next // look again: something may have come since
+		return records, next, nil
 	}
+	from = max(1, from)
+	var records []bus.Record
+	next, err := l.settle(ctx, stream, from, func() (n int, err error) {
+		records, err = l.read(ctx, stream, from, limit, maxBytes)
+		return len(records), err
+	})
+	if err != nil {
+		return nil, from, fmt.Errorf("read %s: %w", stream, err)
+	}
+	if len(records) > 0 {
+		next = records[len(records)-1].Offset + 1
+	}
+	return records, next, nil
+}
+
+// settle reads until there is something, or certainly nothing, from a message on; then it returns the end of the stream. What a
+// server of a cluster answers may be behind what the stream's leader has acknowledged, so that nothing is only believed when
+// the leader says so.
+func (l *Log) settle(ctx context.Context, stream bus.Stream, from bus.Offset, read func() (n int, err error)) (bus.Offset, error) {
+	for tries := 0; ; tries++ {
+		n, err := read()
+		if n > 0 || err != nil {
+			return from, err
+		}
+		state, err := l.state(ctx, stream)
+		if err != nil {
+			return from, err
+		}
+		if end := bus.Offset(state.LastSeq + 1); end <= from {
+			return from, nil
+		} else if there, err := l.leaderHas(ctx, stream, from); err != nil || !there {
+			return end, err
+		}
+		if tries == maxTries {
+			return from, errors.New("what is acknowledged cannot be read yet")
+		}
+		timer := time.NewTimer(retryRead)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return from, context.Cause(ctx)
+		}
+	}
+}
+
+// How often and after how long servers that are behind are asked again.
+const (
+	maxTries  = 100
+	retryRead = 20 * time.Millisecond
+)
+
+// leaderHas asks the leader of a stream whether there is a message from one on.
+func (l *Log) leaderHas(ctx context.Context, stream bus.Stream, from bus.Offset) (bool, error) {
+	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":">"}`, from)
+	m, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.name(stream), body)
+	if err != nil {
+		return false, err
+	}
+	var answer struct {
+		Error *struct {
+			Code int `json:"code"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return false, fmt.Errorf("read answer: %w", err)
+	}
+	if answer.Error != nil && answer.Error.Code != http.StatusNotFound {
+		return false, fmt.Errorf("refused by the server: %s", m.Data)
+	}
+	return answer.Error == nil, nil
 }
 
 func (l *Log) read(ctx context.Context, stream bus.Stream, from bus.Offset, limit, maxBytes int) ([]bus.Record, error) {
@@ -306,7 +377,7 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 	if err != nil {
 		return err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return err
@@ -338,6 +409,13 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 
 // OffsetAt implements bus.Log.
 func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus.Offset, error) {
+	if stream == bus.StreamEvents {
+		found, err := l.events.at(ctx, t)
+		if err != nil {
+			return 0, fmt.Errorf("find offset in %s: %w", stream, err)
+		}
+		return found, nil
+	}
 	bounds, err := l.Bounds(ctx, stream)
 	if err != nil {
 		return 0, err
@@ -356,11 +434,17 @@ func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus
 
 // Bounds implements bus.Log.
 func (l *Log) Bounds(ctx context.Context, stream bus.Stream) (bus.Bounds, error) {
-	s, err := l.js.Stream(ctx, l.name(stream)) // asks the server for the state
+	if stream == bus.StreamEvents {
+		b, err := l.events.bounds(ctx)
+		if err != nil {
+			return b, fmt.Errorf("bounds of %s: %w", stream, err)
+		}
+		return b, nil
+	}
+	state, err := l.state(ctx, stream)
 	if err != nil {
 		return bus.Bounds{}, fmt.Errorf("bounds of %s: %w", stream, err)
 	}
-	state := s.CachedInfo().State
 	b := bus.Bounds{First: bus.Offset(state.FirstSeq), Next: bus.Offset(state.LastSeq + 1), Records: state.Msgs, Bytes: state.Bytes}
 	if state.Msgs == 0 {
 		b.First = b.Next
@@ -368,16 +452,34 @@ func (l *Log) Bounds(ctx context.Context, stream bus.Stream) (bus.Bounds, error)
 	return b, nil
 }
 
-// Trim implements bus.Log.
-func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+// state asks the server what a stream holds.
+func (l *Log) state(ctx context.Context, stream bus.Stream) (jetstream.StreamState, error) {
 	s, err := l.js.Stream(ctx, l.name(stream))
 	if err != nil {
-		return fmt.Errorf("trim %s: %w", stream, err)
+		return jetstream.StreamState{}, err
 	}
-	if err := s.Purge(ctx, jetstream.WithPurgeSequence(uint64(before))); err != nil {
+	return s.CachedInfo().State, nil
+}
+
+// Trim implements bus.Log.
+func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	trim := func() error { return l.purge(ctx, stream, before) }
+	if stream == bus.StreamEvents {
+		trim = func() error { return l.events.trim(ctx, before) }
+	}
+	if err := trim(); err != nil {
 		return fmt.Errorf("trim %s: %w", stream, err)
 	}
 	return nil
+}
+
+// purge drops the messages before one.
+func (l *Log) purge(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	s, err := l.js.Stream(ctx, l.name(stream))
+	if err != nil {
+		return err
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSequence(uint64(before)))
 }
 
 // Drop implements bus.Log.
@@ -417,27 +519,25 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 	from := bus.Offset(1)
 	for {
 		n := 0
-		err := l.get(ctx, docs, getRequest{Seq: from, Batch: 1000, MaxBytes: maxPayload}, func(m *nats.Msg) error {
-			r, err := record(m, before)
-			if err != nil {
-				return err
-			}
-			n++
-			from = r.Offset + 1
-			name := r.Event.Topic
-			switch {
-			case !strings.HasPrefix(name, prefix):
-			case len(m.Data) == 0:
-				delete(out, name)
-			default:
-				out[name] = m.Data
-			}
-			return nil
+		_, err := l.settle(ctx, docs, from, func() (int, error) {
+			return n, l.get(ctx, docs, getRequest{Seq: from, Batch: 1000, MaxBytes: maxPayload}, func(m *nats.Msg) error {
+				r, err := record(m, before)
+				if err != nil {
+					return err
+				}
+				n++
+				from = r.Offset + 1
+				if name := r.Event.Topic; strings.HasPrefix(name, prefix) {
+					out[name] = m.Data
+				}
+				return nil
+			})
 		})
 		if err != nil {
 			return nil, fmt.Errorf("load documents: %w", err)
 		}
 		if n == 0 {
+			maps.DeleteFunc(out, func(_ string, doc []byte) bool { return len(doc) == 0 })
 			return out, nil
 		}
 	}

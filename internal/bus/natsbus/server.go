@@ -19,7 +19,7 @@ import (
 const (
 	startLimit = 30 * time.Second
 	maxPayload = 8 << 20 // bytes of a message: an event and what is noted about it
-	owner      = "atoll" // the account that Atoll itself uses
+	owner      = "ATOLL" // the account and the user that Atoll itself uses; services have names in lower case
 )
 
 // Server is a NATS server inside this process.
@@ -113,10 +113,15 @@ type logger struct{ l *slog.Logger }
 func (l logger) Noticef(format string, v ...any) {
 	l.l.Debug(fmt.Sprintf(format, v...), "part", "nats")
 }
-func (l logger) Warnf(format string, v ...any)  { l.l.Warn(fmt.Sprintf(format, v...), "part", "nats") }
+
+func (l logger) Warnf(format string, v ...any) { l.l.Warn(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Fatalf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Errorf(format string, v ...any) { l.l.Error(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Debugf(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
+
 func (l logger) Tracef(format string, v ...any) { l.l.Debug(fmt.Sprintf(format, v...), "part", "nats") }
 
 // Dial connects to a cluster. Credentials are user:password, a token, the text of a .creds file, or empty.
