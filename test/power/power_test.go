@@ -225,7 +225,7 @@ func (w *world) round(t *testing.T, dir string) {
 		if w.lies {
 			w.disk.Lie()
 		}
-		w.disk.CutAfter(50 + w.chance.IntN(1500))
+		w.disk.CutAfter(20 + w.chance.IntN(500))
 		var publishing sync.WaitGroup
 		for p := range publishers {
 			chance := rand.New(rand.NewPCG(w.chance.Uint64(), uint64(p))) //nolint:gosec // chance that can be repeated
