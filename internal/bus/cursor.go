@@ -25,7 +25,7 @@ type Unsettled struct {
 // Floor is the first offset that is still needed.
 func (c *Cursor) Floor() Offset {
 	if len(c.Unsettled) > 0 {
-		return c.Unsettled[0].Offset
+		return min(c.Next, c.Unsettled[0].Offset) // after a rewind, what is in flight stands beyond Next
 	}
 	return c.Next
 }

@@ -180,7 +180,7 @@ func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsb
 	if err != nil {
 		return nil, err
 	}
-	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas})
+	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas, Server: server})
 	if err != nil {
 		nc.Close()
 		return nil, err

@@ -80,7 +80,7 @@ func (f *frames) append(ctx context.Context, events []*bus.Event) (bus.Offset, e
 		}
 		events = events[n:]
 	}
-	return start, nil
+	return start, f.l.queue(bus.StreamEvents).blocks.settle()
 }
 
 // appendOne writes one frame. The caller holds appending.

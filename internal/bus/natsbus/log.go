@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,27 +47,39 @@ type Log struct {
 	events *frames
 
 	mu     sync.Mutex
-	queues map[bus.Stream]*sync.Mutex // guarded by mu: one append to a stream at a time, as batches are
+	queues map[bus.Stream]*queue // guarded by mu
+	dir    string                // where the server keeps the streams; "" if that is elsewhere
+}
+
+// queue lets one append to a stream go on at a time, as batches are.
+type queue struct {
+	sync.Mutex
+	blocks folder
 }
 
 var _ bus.Log = (*Log)(nil)
 
 // Options are settings whose zero values are usable.
 type Options struct {
-	Replicas int // copies in a cluster; 0 means 1
+	Replicas int     // copies in a cluster; 0 means 1
+	Server   *Server // the server in this process that keeps the log, of which Open then makes sure that it loses no names; or nil
 }
 
 // Open returns the log of an application on the server behind nc, and makes the streams that are not there. Close closes nc.
 func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, error) {
-	replicas := 1
+	var o Options
 	if opts != nil {
-		replicas = max(1, opts.Replicas)
+		o = *opts
 	}
+	replicas := max(1, o.Replicas)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
-	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*sync.Mutex{}}
+	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*queue{}}
+	if o.Server != nil {
+		l.dir = o.Server.streams()
+	}
 	for _, stream := range append(bus.Streams(), docs) {
 		cfg := jetstream.StreamConfig{
 			Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: replicas,
@@ -77,6 +90,11 @@ func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, 
 		}
 		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("open event log: stream %s: %w", cfg.Name, err)
+		}
+	}
+	if l.dir != "" {
+		if err := syncTree(o.Server.dir); err != nil {
+			return nil, fmt.Errorf("open event log: %w", err)
 		}
 	}
 	if l.events, err = openFrames(ctx, l); err != nil {
@@ -91,12 +109,15 @@ func (l *Log) subject(stream bus.Stream, rest string) string {
 	return "atoll." + l.app + "." + string(stream) + "." + rest
 }
 
-// queue is the lock under which a stream is appended to.
-func (l *Log) queue(stream bus.Stream) *sync.Mutex {
+// queue is the queue of a stream.
+func (l *Log) queue(stream bus.Stream) *queue {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.queues[stream] == nil {
-		l.queues[stream] = &sync.Mutex{}
+		l.queues[stream] = &queue{}
+		if l.dir != "" {
+			l.queues[stream].blocks.path = filepath.Join(l.dir, l.name(stream), "msgs")
+		}
 	}
 	return l.queues[stream]
 }
@@ -127,10 +148,15 @@ func (l *Log) append(ctx context.Context, stream bus.Stream, msgs []*nats.Msg) (
 	defer queue.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
+	write := l.appendBatch
 	if len(msgs) <= fewMessages {
-		return l.appendSingly(ctx, msgs)
+		write = l.appendSingly
 	}
-	return l.appendBatch(ctx, msgs)
+	first, err := write(ctx, msgs)
+	if err != nil {
+		return 0, err
+	}
+	return first, queue.blocks.settle()
 }
 
 // ack is JetStream's answer to a message or a batch.
