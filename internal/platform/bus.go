@@ -23,6 +23,7 @@ import (
 	"github.com/atollhq/atoll/internal/bus/schedule"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/relay"
 )
 
 // eventBus is the bus with what leads to it: a listener for each service that publishes, by which the service is known, and the
@@ -68,6 +69,10 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 	}
 	if err := e.open(ctx, app); err != nil {
 		return nil, err
+	}
+	if e.app != nil && (e.app.Events.NATS != app.Events.NATS || e.app.Events.Replicas != app.Events.Replicas) {
+		e.warn(fault.Warn(fault.CodeRestartNeeded, "events.nats has changed, and events stay where they are until the application starts again").
+			Fix("end it with atoll down and start it; events that were kept before stay there, and are not moved"))
 	}
 	urls := map[string]eventURLs{}
 	for _, s := range app.Services {
@@ -154,7 +159,7 @@ func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbu
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
+	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: submitTraced(b), Decode: cloudevents.Decode, Logger: e.log})
 	if err != nil {
 		return errors.Join(err, b.Close(ctx), store.Close())
 	}
@@ -198,7 +203,7 @@ func (e *eventBus) publishURL(ctx context.Context, service string) (string, erro
 		return "", fmt.Errorf("listen for events of %s: %w", service, err)
 	}
 	p := &publishing{url: "http://" + ln.Addr().String(), server: &http.Server{
-		Handler: cloudevents.Handler(service, e.bus.Publish, e.log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: cloudevents.Handler(service, publishTraced(e.bus), e.log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ReadTimeout: time.Minute, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}}
 	e.listeners[service] = p
@@ -208,6 +213,31 @@ func (e *eventBus) publishURL(ctx context.Context, service string) (string, erro
 		}
 	})
 	return p.url, nil
+}
+
+// publishTraced publishes events, each as a part of some trace.
+func publishTraced(b *bus.Bus) cloudevents.Publish {
+	return func(ctx context.Context, publisher, topic string, events []*bus.Event) ([]bus.Receipt, error) {
+		trace(events)
+		return b.Publish(ctx, publisher, topic, events)
+	}
+}
+
+// submitTraced is publishTraced for who does not wait.
+func submitTraced(b *bus.Bus) natsbus.Submit {
+	return func(publisher, topic string, events []*bus.Event, done func([]bus.Receipt, error)) error {
+		trace(events)
+		return b.Submit(publisher, topic, events, done)
+	}
+}
+
+// trace begins a trace for each event that belongs to none, so that all its deliveries are parts of one.
+func trace(events []*bus.Event) {
+	for _, e := range events {
+		if e.Extension(bus.AttributeTrace) == "" {
+			e.SetExtension(bus.AttributeTrace, relay.NewTrace().Traceparent())
+		}
+	}
 }
 
 // config is what the bus is told of an App. The caller holds mu.
