@@ -402,8 +402,13 @@ type counts struct {
 
 func (c *counts) published(events []*Event) {
 	now := time.Now()
-	for _, e := range events {
-		c.of(e.Topic).add(now, 1)
+	for len(events) > 0 { // most are of one topic
+		n := 1
+		for n < len(events) && events[n].Topic == events[0].Topic {
+			n++
+		}
+		c.of(events[0].Topic).add(now, n)
+		events = events[n:]
 	}
 }
 

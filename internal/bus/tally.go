@@ -50,9 +50,9 @@ func (m *meter) read(now time.Time) (total uint64, rate float64) {
 
 // DurationBounds are the upper bounds of the buckets of Durations but the last, which has none: those that OpenTelemetry's
 // conventions for messaging advise.
-func DurationBounds() []time.Duration {
+func DurationBounds() [14]time.Duration {
 	const ms = time.Millisecond
-	return []time.Duration{
+	return [...]time.Duration{
 		5 * ms, 10 * ms, 25 * ms, 50 * ms, 75 * ms, 100 * ms, 250 * ms, 500 * ms, 750 * ms, 1000 * ms, 2500 * ms, 5000 * ms, 7500 * ms, 10_000 * ms,
 	}
 }
@@ -81,7 +81,8 @@ func (t *tally) attempt(now time.Time, took time.Duration, accepted bool) {
 	} else {
 		t.failed.Add(1)
 	}
-	bucket, _ := slices.BinarySearch(DurationBounds(), took)
+	bounds := DurationBounds()
+	bucket, _ := slices.BinarySearch(bounds[:], took)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.durations.Buckets[bucket]++
