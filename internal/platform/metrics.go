@@ -18,7 +18,7 @@ const hookGroup = "webhook/*"
 // Metrics is all that is counted, in the text format of Prometheus. The names are those of OpenTelemetry's conventions for
 // messaging where these have one. A series stands for a topic or a subscription of the manifests; webhooks are one.
 func (p *Platform) Metrics(ctx context.Context) ([]byte, error) {
-	m := &metrics{}
+	m := &exposition{}
 	b := p.bus.current()
 	if b == nil {
 		return nil, nil
@@ -60,16 +60,16 @@ func joinHooks(list []bus.SubscriptionInfo) []bus.SubscriptionInfo {
 	return out
 }
 
-// metrics writes the text format of Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats, version 0.0.4).
-type metrics struct{ out bytes.Buffer }
+// exposition writes the text format of Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats, version 0.0.4).
+type exposition struct{ out bytes.Buffer }
 
 // family begins a metric.
-func (m *metrics) family(name, kind, help string) {
+func (m *exposition) family(name, kind, help string) {
 	fmt.Fprintf(&m.out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
 // sample writes a value. The labels are names and values in turn.
-func (m *metrics) sample(name string, value float64, labels ...string) {
+func (m *exposition) sample(name string, value float64, labels ...string) {
 	m.out.WriteString(name)
 	for i := 0; i < len(labels); i += 2 {
 		m.out.WriteByte("{,"[min(i, 1)])
@@ -90,7 +90,7 @@ const (
 	system      = "atoll"
 )
 
-func (m *metrics) topics(topics []bus.TopicInfo) {
+func (m *exposition) topics(topics []bus.TopicInfo) {
 	const name = "messaging_client_sent_messages_total"
 	m.family(name, "counter", "Events that were published and are durable.")
 	for _, t := range topics {
@@ -99,7 +99,7 @@ func (m *metrics) topics(topics []bus.TopicInfo) {
 }
 
 // attempts writes what came of attempts to deliver, and how long they took.
-func (m *metrics) attempts(groups []bus.SubscriptionInfo) {
+func (m *exposition) attempts(groups []bus.SubscriptionInfo) {
 	const consumed, dead, took = "messaging_client_consumed_messages_total", "atoll_events_dead_letters_total", "messaging_process_duration_seconds"
 	m.family(consumed, "counter", "Attempts to deliver an event; those that failed have an error_type.")
 	for _, s := range groups {
@@ -116,7 +116,7 @@ func (m *metrics) attempts(groups []bus.SubscriptionInfo) {
 	}
 }
 
-func (m *metrics) histogram(name string, d bus.Durations, labels ...string) {
+func (m *exposition) histogram(name string, d bus.Durations, labels ...string) {
 	var sum uint64
 	bounds := bus.DurationBounds()
 	for i, n := range d.Buckets {
@@ -132,7 +132,7 @@ func (m *metrics) histogram(name string, d bus.Durations, labels ...string) {
 }
 
 // backlog writes what subscriptions have before them.
-func (m *metrics) backlog(groups []bus.SubscriptionInfo) {
+func (m *exposition) backlog(groups []bus.SubscriptionInfo) {
 	now := time.Now()
 	for _, g := range []struct {
 		name, help string
@@ -156,7 +156,7 @@ func (m *metrics) backlog(groups []bus.SubscriptionInfo) {
 }
 
 // log writes how much is kept.
-func (m *metrics) log(ctx context.Context, b *bus.Bus) error {
+func (m *exposition) log(ctx context.Context, b *bus.Bus) error {
 	const records, size = "atoll_events_kept", "atoll_events_kept_bytes"
 	kept := map[bus.Stream]bus.Bounds{}
 	for _, stream := range bus.Streams() {
