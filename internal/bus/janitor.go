@@ -29,8 +29,12 @@ func (b *Bus) janitor(ctx context.Context) {
 	}
 }
 
-// Tidy drops what need not be kept. The bus does so by itself, every ten seconds.
+// Tidy drops what need not be kept. The bus does so by itself, every ten seconds. Before the first Config is in force nobody knows
+// what is needed, so nothing is dropped.
 func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
+	if !b.applied.Load() {
+		return nil
+	}
 	c := b.config.Load()
 	bounds, err := b.log.Bounds(ctx, StreamEvents)
 	if err != nil {

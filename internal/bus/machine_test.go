@@ -21,6 +21,7 @@ type world struct {
 
 	read    bus.Offset // the next that the machine reads
 	reading *bus.Effects
+	sated   bool // the room was full, and much of it still is
 	stale   bool // what is being read is from before a rewind
 
 	accepted time.Time       // the latest acceptance
@@ -107,13 +108,13 @@ func (w *world) publish(t *rapid.T) {
 // next asks what is to do, and holds it against the promises.
 func (w *world) next(t *rapid.T) {
 	flying := w.count(func(f *fact) bool { return f.flies })
-	full := w.m.Held() >= w.policy.Room || w.m.Load().Bytes >= w.policy.RoomBytes
+	w.fill()
 	eff := w.m.Next(w.now)
 	for _, d := range eff.Deliver {
 		w.delivered(t, d)
 	}
 	for _, d := range eff.Bury {
-		w.buries(t, d, full && flying == 0 && len(eff.Deliver) == 0)
+		w.buries(t, d, w.sated && flying == 0 && len(eff.Deliver) == 0)
 	}
 	if n := w.count(func(f *fact) bool { return f.flies }); n > w.policy.Concurrency {
 		t.Fatalf("%d attempts are in flight, at most %d may be", n, w.policy.Concurrency)
@@ -126,6 +127,17 @@ func (w *world) next(t *rapid.T) {
 	}
 	if !eff.Wake.IsZero() && eff.Wake.Before(w.now) && len(eff.Deliver) == 0 && flying < w.policy.Concurrency {
 		t.Fatalf("it wants to be woken %s ago, and did nothing", w.now.Sub(eff.Wake))
+	}
+}
+
+// fill notes whether the room is full, or was and has not a quarter of it free again.
+func (w *world) fill() {
+	held, bytes := w.m.Held(), w.m.Load().Bytes
+	switch {
+	case held >= w.policy.Room || bytes >= w.policy.RoomBytes:
+		w.sated = true
+	case held <= w.policy.Room*3/4 && bytes <= w.policy.RoomBytes*3/4:
+		w.sated = false
 	}
 }
 
@@ -286,7 +298,7 @@ func (w *world) restart(t *rapid.T) {
 	w.m, w.reading = bus.NewMachine(w.policy, matches, c), nil
 	w.m.Grown(bus.Offset(len(w.stream) + 1))
 	w.read = max(1, min(c.Next, c.Floor()))
-	w.accepted, w.poisoned = time.Time{}, map[string]bool{}
+	w.accepted, w.poisoned, w.sated = time.Time{}, map[string]bool{}, false
 	for _, f := range w.stream {
 		f.stray = false
 		if f.flies || f.dies { // it was broken off
