@@ -74,13 +74,6 @@ func openBus(t *testing.T, log bus.Log) *bus.Bus {
 	return b
 }
 
-func closeBus(t *testing.T, b *bus.Bus) {
-	t.Helper()
-	if err := b.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func apply(t *testing.T, b *bus.Bus, c *bus.Config) {
 	t.Helper()
 	if err := b.Apply(t.Context(), c); err != nil {
@@ -88,7 +81,7 @@ func apply(t *testing.T, b *bus.Bus, c *bus.Config) {
 	}
 }
 
-func publish(t *testing.T, b *bus.Bus, ids ...string) {
+func publishIDs(t *testing.T, b *bus.Bus, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		if _, err := b.Publish(t.Context(), "p", "t", []*bus.Event{{ID: id, Source: "/", Type: "t"}}); err != nil {
@@ -102,7 +95,7 @@ func TestOldEventsThatASubscriptionNeedsOutliveAStart(t *testing.T) {
 		log, s := membus.New(), &subscriber{answer: bus.Outcome{Verdict: bus.Unreachable}}
 		b := openBus(t, log)
 		apply(t, b, configOf(s))
-		publish(t, b, "1")
+		publishIDs(t, b, "1")
 		closeBus(t, b)
 		<-time.After(30 * 24 * time.Hour) // longer than events are kept
 		b = openBus(t, log)
@@ -122,7 +115,7 @@ func TestAPlaceBeyondTheEndOfTheLogSkipsNothing(t *testing.T) {
 		}
 		b := openBus(t, log)
 		apply(t, b, configOf(s))
-		publish(t, b, "1", "2")
+		publishIDs(t, b, "1", "2")
 		s.wants(t, "1", "2")
 		closeBus(t, b)
 	})
@@ -149,11 +142,11 @@ func TestAReplaysPlaceIsNotOverwrittenByAnOlderOne(t *testing.T) {
 		log, s := slowLog{membus.New(), make(chan chan struct{}, 1)}, &subscriber{}
 		b := openBus(t, log)
 		apply(t, b, configOf(s))
-		publish(t, b, "1")
+		publishIDs(t, b, "1")
 		<-time.After(time.Second)
 		release := make(chan struct{})
 		log.hold <- release
-		publish(t, b, "2") // whose place is being saved until release
+		publishIDs(t, b, "2") // whose place is being saved until release
 		<-time.After(time.Second)
 		s.say(bus.Outcome{Verdict: bus.Unreachable})
 		replayed := make(chan error, 1)
