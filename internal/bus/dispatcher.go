@@ -34,6 +34,7 @@ type dispatcher struct {
 	before   *dispatcher              // whose place this one takes, or nil
 	start    Cursor                   // where there is none before
 	m        *Machine
+	rewinds  []chan error // who waits for the machine to have rewound
 	lastSave time.Time
 	lastNote time.Time
 
@@ -86,6 +87,10 @@ func (d *dispatcher) run(ctx, attempts context.Context) {
 	for {
 		end, grown := d.b.ring.tail()
 		d.m.Grown(end)
+		if len(d.rewinds) > 0 && !d.m.Rewinding() {
+			d.keep()
+			d.answerRewinds(nil)
+		}
 		now := time.Now()
 		var save time.Duration
 		if ctx.Err() == nil {
@@ -112,6 +117,7 @@ func (d *dispatcher) run(ctx, attempts context.Context) {
 		}
 	}
 	d.keep()
+	d.answerRewinds(errEnding())
 }
 
 // perform does what the machine wants done, and returns how many inputs will come of it.
@@ -234,13 +240,13 @@ func (d *dispatcher) keep() {
 	d.floor.Store(uint64(c.Floor()))
 }
 
-// rewind makes the subscription read again from an offset on. It returns when that is so, and durable.
+// rewind makes the subscription read again from an offset on, once the attempts in flight have ended. It returns when that is so, and
+// durable.
 func (d *dispatcher) rewind(ctx context.Context, from Offset) error {
-	done := make(chan struct{})
+	rewound := make(chan error, 1)
 	rewind := func(now time.Time) {
 		d.m.Rewind(now, from)
-		d.keep()
-		close(done)
+		d.rewinds = append(d.rewinds, rewound)
 	}
 	select {
 	case d.commands <- rewind:
@@ -249,8 +255,23 @@ func (d *dispatcher) rewind(ctx context.Context, from Offset) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	<-done
+	select {
+	case err := <-rewound:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	return d.b.saver.flush(ctx)
+}
+
+// answerRewinds tells those who wait for a rewind what came of it.
+func (d *dispatcher) answerRewinds(err error) {
+	for _, rewound := range d.rewinds {
+		rewound <- err
+	}
+	d.rewinds = nil
 }
 
 // wait returns after a while, or when ctx ends.

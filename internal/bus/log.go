@@ -43,7 +43,7 @@ const MaxAppend = 1000
 // process writes it. It is safe for concurrent use. An error that is not a *fault.Error is for operators.
 type Log interface {
 	// Append adds events to the end of a stream, in order, and returns the offset of the first once all of them are durable;
-	// the others follow without a gap. After an error they are there all or not at all, and the caller does not know which.
+	// the others follow without a gap. After an error none, some or all of them are there, and the caller does not know which.
 	Append(ctx context.Context, stream Stream, events []*Event) (Offset, error)
 	// Read returns records from an offset on, in order, at most limit of them and about maxBytes of data, but at least one if
 	// there is one; and the offset to go on from. It does not wait for records. An offset beyond the end is no error.

@@ -60,10 +60,12 @@ type Machine struct {
 	backoff itemHeap         // waiting for their next attempt
 	bury    []*item          // to be made dead letters
 	flying  int
-	dying   int  // in the room, but as good as dead letters
-	discard bool // what is being read is from before a Rewind
+	dying   int    // in the room, but as good as dead letters
+	discard bool   // what is being read is from before a Rewind
+	rewind  Offset // to go back there once nothing is under way; 0 for none
 
 	misses   int       // attempts in a row that found nobody
+	missed   time.Time // when the latest of them ended
 	paused   time.Time // nothing is tried before
 	accepted time.Time // the latest time that an event was accepted
 	dirty    bool      // the cursor has changed since it was taken
@@ -231,13 +233,15 @@ func (m *Machine) Settle(now time.Time, offset Offset, began time.Time, o Outcom
 		m.note(it, began, now, o)
 		m.fail(now, it, o)
 	case Unreachable, Aborted:
-		if o.Verdict == Unreachable {
-			m.misses++
+		if o.Verdict == Unreachable && !began.Before(m.missed) {
+			m.misses++ // those that were in flight beside the one that found nobody first say nothing new
+			m.missed = now
 			m.paused = now.Add(jitter(offset, m.misses, exponential(firstPause, maxPause, m.misses)))
 		}
 		it.state = itemReady
 		m.ready = slices.Insert(m.ready, 0, it)
 	}
+	m.rewound(now)
 }
 
 // note keeps a failed attempt.
@@ -290,6 +294,7 @@ func (m *Machine) Buried(now time.Time, offset Offset) {
 	if it := m.room[offset]; it != nil && it.state == itemDies {
 		m.dying--
 		m.settled(now, it)
+		m.rewound(now)
 	}
 }
 
@@ -350,7 +355,7 @@ func (m *Machine) Next(now time.Time) Effects {
 		eff.Bury = append(eff.Bury, it.letter(now))
 	}
 	m.bury = m.bury[:0]
-	if !m.reading && !m.satisfied() && m.read < m.end {
+	if !m.reading && m.rewind == 0 && !m.satisfied() && m.read < m.end {
 		m.reading, eff.Read, eff.From = true, true, m.read
 		eff.Limit = max(1, min(m.p.Room-len(m.room), 1000))
 	}
@@ -364,7 +369,7 @@ func (m *Machine) launch(now time.Time) []Delivery {
 	if m.misses > 0 {
 		limit = 1
 	}
-	if now.Before(m.paused) {
+	if now.Before(m.paused) || m.rewind > 0 {
 		return nil
 	}
 	var out []Delivery
@@ -427,10 +432,28 @@ func (m *Machine) wake(now time.Time) time.Time {
 	return at
 }
 
-// Rewind makes the subscription read again from an offset on, whatever was settled since. What is being delivered goes on.
+// Rewind makes the subscription read again from an offset on, whatever was settled since. It takes effect once what is under way has
+// ended, so that nothing of before comes between; until then nothing new begins.
 func (m *Machine) Rewind(now time.Time, from Offset) {
+	from = max(1, from)
+	if m.rewind == 0 || from < m.rewind {
+		m.rewind = from
+	}
+	m.rewound(now)
+}
+
+// Rewinding tells whether a Rewind has not taken effect yet.
+func (m *Machine) Rewinding() bool { return m.rewind > 0 }
+
+// rewound lets a Rewind take effect, if there is one and nothing is under way.
+func (m *Machine) rewound(now time.Time) {
+	if m.rewind == 0 || m.flying > 0 || m.dying > 0 {
+		return
+	}
+	from := m.rewind
+	m.rewind = 0
 	for offset, it := range m.room {
-		if offset >= from && it.state != itemFlies && it.state != itemDies {
+		if offset >= from {
 			m.forget(it)
 		}
 	}
@@ -450,7 +473,7 @@ func (m *Machine) Rewind(now time.Time, from Offset) {
 		m.resume.until = min(m.resume.until, from)
 	}
 	m.discard = m.reading
-	m.read, m.dirty = min(m.read, max(1, from)), true
+	m.read, m.dirty = min(m.read, from), true
 }
 
 // forget takes an item out of the room, and of its line.

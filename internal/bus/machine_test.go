@@ -21,8 +21,9 @@ type world struct {
 
 	read    bus.Offset // the next that the machine reads
 	reading *bus.Effects
-	sated   bool // the room was full, and much of it still is
-	stale   bool // what is being read is from before a rewind
+	sated   bool       // the room was full, and much of it still is
+	stale   bool       // what is being read is from before a rewind
+	rewinds bus.Offset // a rewind to there waits until nothing is under way; 0 for none
 
 	accepted time.Time       // the latest acceptance
 	poisoned map[string]bool // keys of which an event was given up to make room, and none accepted since
@@ -40,7 +41,6 @@ type fact struct {
 	failed      int
 	failedFirst time.Time
 	notBefore   time.Time
-	stray       bool // was under way when the subscription was rewound
 }
 
 // policies are small, so that the machine is often full.
@@ -119,6 +119,9 @@ func (w *world) next(t *rapid.T) {
 	if n := w.count(func(f *fact) bool { return f.flies }); n > w.policy.Concurrency {
 		t.Fatalf("%d attempts are in flight, at most %d may be", n, w.policy.Concurrency)
 	}
+	if w.rewinds > 0 && (eff.Read || len(eff.Deliver) > 0) {
+		t.Fatalf("a rewind waits, and it begins %+v", eff)
+	}
 	if eff.Read {
 		if w.reading != nil || eff.From != w.read || eff.Limit < 1 || eff.Limit > max(1, w.policy.Room-w.m.Held()) {
 			t.Fatalf("it reads %d from %d on, should from %d on; reads already: %v", eff.Limit, eff.From, w.read, w.reading != nil)
@@ -160,7 +163,7 @@ func (w *world) delivered(t *rapid.T, d bus.Delivery) {
 		if other.flies || other.dies {
 			t.Fatalf("%d is delivered while %d of the same key is under way", d.Offset, other.record.Offset)
 		}
-		if other.record.Offset < d.Offset && !other.settled && !f.stray {
+		if other.record.Offset < d.Offset && !other.settled {
 			t.Fatalf("%d is delivered before %d of the same key", d.Offset, other.record.Offset)
 		}
 	}
@@ -202,6 +205,7 @@ func (w *world) settle(t *rapid.T) {
 		o.After = 20 * time.Second
 	}
 	w.settleAs(f, o)
+	w.rewound(t)
 }
 
 func (w *world) settleAs(f *fact, o bus.Outcome) {
@@ -226,12 +230,9 @@ func (w *world) settleAs(f *fact, o bus.Outcome) {
 	}
 }
 
-// done is an event accepted, or kept as a dead letter. Where the machine will read it once more, that is another pass.
+// done is an event accepted, or kept as a dead letter.
 func (w *world) done(f *fact) {
-	f.settled, f.dies, f.burying, f.stray = f.record.Offset < w.read, false, false, false
-	if !f.settled {
-		f.failed, f.notBefore = 0, time.Time{}
-	}
+	f.settled, f.dies, f.burying = true, false, false
 }
 
 func (w *world) bury(t *rapid.T) {
@@ -246,6 +247,7 @@ func (w *world) bury(t *rapid.T) {
 	}
 	w.m.Buried(w.now, f.record.Offset)
 	w.done(f)
+	w.rewound(t)
 }
 
 func (w *world) took(t *rapid.T) {
@@ -273,16 +275,28 @@ func (w *world) took(t *rapid.T) {
 func (w *world) rewind(t *rapid.T) {
 	from := bus.Offset(rapid.IntRange(1, len(w.stream)+1).Draw(t, "from"))
 	w.m.Rewind(w.now, from)
-	w.read, w.stale = min(w.read, from), true
+	if w.rewinds == 0 || from < w.rewinds {
+		w.rewinds = from
+	}
+	w.rewound(t)
+}
+
+// rewound lets a rewind happen once nothing is under way.
+func (w *world) rewound(t *rapid.T) {
+	underway := w.count(func(f *fact) bool { return f.flies || f.dies }) > 0
+	if w.m.Rewinding() != (w.rewinds > 0 && underway) {
+		t.Fatalf("a rewind to %d waits: %v; something is under way: %v", w.rewinds, w.m.Rewinding(), underway)
+	}
+	if w.rewinds == 0 || underway {
+		return
+	}
+	w.read, w.stale = min(w.read, w.rewinds), true
 	for _, f := range w.stream {
-		switch {
-		case f.record.Offset < from:
-		case f.flies, f.dies:
-			f.stray = true
-		default:
+		if f.record.Offset >= w.rewinds {
 			f.settled, f.failed, f.notBefore = false, 0, time.Time{}
 		}
 	}
+	w.rewinds = 0
 }
 
 // restart goes on from the cursor alone.
@@ -298,9 +312,8 @@ func (w *world) restart(t *rapid.T) {
 	w.m, w.reading = bus.NewMachine(w.policy, matches, c), nil
 	w.m.Grown(bus.Offset(len(w.stream) + 1))
 	w.read = max(1, min(c.Next, c.Floor()))
-	w.accepted, w.poisoned, w.sated = time.Time{}, map[string]bool{}, false
+	w.accepted, w.poisoned, w.sated, w.rewinds = time.Time{}, map[string]bool{}, false, 0
 	for _, f := range w.stream {
-		f.stray = false
 		if f.flies || f.dies { // it was broken off
 			f.flies, f.dies, f.burying, f.notBefore = false, false, false, time.Time{}
 		}
@@ -313,7 +326,7 @@ func (w *world) restart(t *rapid.T) {
 // check holds what is always so.
 func (w *world) check(t *rapid.T) {
 	l := w.m.Load()
-	if l.Held > w.policy.Room && !w.rewound() {
+	if l.Held > w.policy.Room {
 		t.Fatalf("%d events are held, at most %d may be", l.Held, w.policy.Room)
 	}
 	if n := w.count(func(f *fact) bool { return f.flies }); n != l.Flying {
@@ -327,21 +340,18 @@ func (w *world) check(t *rapid.T) {
 	}
 }
 
-// rewound tells whether something that was under way at a rewind still is: that is held beside what is read.
-func (w *world) rewound() bool {
-	return w.count(func(f *fact) bool { return f.stray }) > 0
-}
-
 // finish lets everything succeed and expects that nothing is left.
 func (w *world) finish(t *rapid.T) {
 	for range 20 * (len(w.stream) + 10) {
 		for _, f := range w.stream {
 			if f.flies {
 				w.settleAs(f, bus.Outcome{})
+				w.rewound(t)
 			}
 			if f.burying {
 				w.m.Buried(w.now, f.record.Offset)
 				w.done(f)
+				w.rewound(t)
 			}
 		}
 		if w.reading != nil {
