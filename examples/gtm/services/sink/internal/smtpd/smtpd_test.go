@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/gtm/services/smtp/internal/smtpd"
+	"example.com/gtm/services/sink/internal/smtpd"
 )
 
 // start runs a server until the test ends, and returns its address.

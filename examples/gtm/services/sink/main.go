@@ -1,4 +1,4 @@
-// Command smtp is a mail server for development.
+// Command sink is a mail server for development.
 package main
 
 import (
@@ -8,7 +8,7 @@ import (
 	"net"
 	"os"
 
-	"example.com/gtm/services/smtp/internal/smtpd"
+	"example.com/gtm/services/sink/internal/smtpd"
 	"github.com/atollhq/atoll/sdk"
 )
 
