@@ -70,7 +70,7 @@ func (j *journey) visit(ctx context.Context, visitor string) error {
 
 // lead leaves an address and follows it to its deal.
 func (j *journey) lead(ctx context.Context, tag string) (lead, error) {
-	l, err := j.submit(ctx, "grace.demo-"+tag+"@"+company)
+	l, err := j.submit(ctx, "Grace", tag)
 	if err != nil {
 		return l, err
 	}
@@ -98,9 +98,10 @@ func (j *journey) lead(ctx context.Context, tag string) (lead, error) {
 	return l, nil
 }
 
-func (j *journey) submit(ctx context.Context, email string) (l lead, err error) {
+func (j *journey) submit(ctx context.Context, name, tag string) (l lead, err error) {
+	email := strings.ToLower(name) + ".demo-" + tag + "@" + company
 	err = j.c.json(ctx, http.MethodPost, "/api/leads", map[string]any{
-		"email": email, "first_name": "Grace", "last_name": "Okafor", "job_title": "Head of Platform", "country": "IE",
+		"email": email, "first_name": name, "last_name": "Okafor", "job_title": "Head of Platform", "country": "IE",
 		"seats": 80, "interest": "demo", "source": "demo", "synthetic": true,
 	}, &l)
 	l.Email = email
@@ -152,7 +153,7 @@ func (j *journey) answer(ctx context.Context, l lead) error {
 
 // unsubscribe has another lead click on the link of the first mail.
 func (j *journey) unsubscribe(ctx context.Context, tag string) error {
-	l, err := j.submit(ctx, "ines.demo-"+tag+"@"+company)
+	l, err := j.submit(ctx, "Ines", tag)
 	if err != nil {
 		return fmt.Errorf("second lead: %w", err)
 	}
