@@ -21,6 +21,7 @@ type app struct {
 	atoll   string // the program
 	copy    string
 	gateway string
+	client  *http.Client
 }
 
 // up builds Atoll and starts the application. The environment variable ATOLL names a program to use instead.
@@ -32,7 +33,7 @@ func up(t *testing.T) *app {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed, which make test would do: apt-get install nodejs")
 	}
-	a := &app{t: t, atoll: os.Getenv("ATOLL")}
+	a := &app{t: t, atoll: os.Getenv("ATOLL"), client: &http.Client{}}
 	if a.atoll == "" {
 		a.atoll = filepath.Join(t.TempDir(), "atoll")
 		build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-o", a.atoll, "./cmd/atoll")
@@ -106,7 +107,7 @@ func (a *app) get(path string, out any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := a.client.Do(req)
 	if err != nil {
 		return err
 	}

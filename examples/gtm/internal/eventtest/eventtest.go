@@ -50,13 +50,13 @@ func Outbox(t *testing.T, path string) (events []Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	rows, err := db.QueryContext(t.Context(), `SELECT topic, coalesce(ordering_key, ''), data, coalesce(deliver_at, '')
 		FROM atoll_outbox ORDER BY id`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var e Event
 		var data []byte

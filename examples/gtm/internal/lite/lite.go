@@ -237,7 +237,7 @@ func inSavepoint(ctx context.Context, tx *sql.Tx, j job) error {
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
 		return fmt.Errorf("savepoint: %w", err)
 	}
-	err := j.fn(context.WithoutCancel(j.ctx), tx)
+	err := j.fn(context.WithoutCancel(j.ctx), tx) //nolint:contextcheck // the caller's, who waits for this
 	if err != nil {
 		if _, undo := tx.ExecContext(ctx, "ROLLBACK TO one"); undo != nil {
 			err = errors.Join(err, fmt.Errorf("undo: %w", undo))

@@ -327,8 +327,12 @@ func TestTheContractIsTrue(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "/api/outreach/leads/ld_1", 200}, {"GET", "/api/outreach/leads/none", 404},
-		{"GET", link.Path, 200}, {"POST", link.Path, 200}, {"GET", "/unsubscribe/x", 404}, {"POST", "/unsubscribe/x", 404},
+		{"GET", "/api/outreach/leads/ld_1", 200},
+		{"GET", "/api/outreach/leads/none", 404},
+		{"GET", link.Path, 200},
+		{"POST", link.Path, 200},
+		{"GET", "/unsubscribe/x", 404},
+		{"POST", "/unsubscribe/x", 404},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), test.method, srv.URL+test.path, nil)
 		if err != nil {

@@ -67,9 +67,20 @@ func TestConversationsThatAreOutOfOrderAreRefused(t *testing.T) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for _, step := range [][2]string{
-		{"", "220"}, {"MAIL FROM:<a@b.example>", "503"}, {"HELO x", "250"}, {"RCPT TO:<a@b.example>", "503"}, {"DATA", "503"},
-		{"MAIL TO:<a@b.example>", "501"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<>", "501"}, {"RCPT TO:<not an address>", "501"},
-		{"rcpt to:<a@b.example> NOTIFY=NEVER", "250"}, {"RSET", "250"}, {"DATA", "503"}, {"AUTH PLAIN", "502"}, {"QUIT", "221"},
+		{"", "220"},
+		{"MAIL FROM:<a@b.example>", "503"},
+		{"HELO x", "250"},
+		{"RCPT TO:<a@b.example>", "503"},
+		{"DATA", "503"},
+		{"MAIL TO:<a@b.example>", "501"},
+		{"MAIL FROM:<>", "250"},
+		{"RCPT TO:<>", "501"},
+		{"RCPT TO:<not an address>", "501"},
+		{"rcpt to:<a@b.example> NOTIFY=NEVER", "250"},
+		{"RSET", "250"},
+		{"DATA", "503"},
+		{"AUTH PLAIN", "502"},
+		{"QUIT", "221"},
 	} {
 		if step[0] != "" {
 			_, _ = io.WriteString(conn, step[0]+"\r\n")
@@ -120,7 +131,7 @@ func TestMoreConnectionsThanAllowedAreToldToComeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
+	defer func() { _ = first.Close() }()
 	if _, err := smtp.Dial(addr); err == nil || !strings.HasPrefix(err.Error(), "421 ") {
 		t.Errorf("got %v", err)
 	}

@@ -20,9 +20,9 @@ import (
 )
 
 // noon is when the tests happen.
-var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // never changed
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func shipped(t testing.TB) tracking.Rules {
+func shipped(t *testing.T) tracking.Rules {
 	t.Helper()
 	text, err := os.ReadFile("../../rules.json")
 	if err != nil {
