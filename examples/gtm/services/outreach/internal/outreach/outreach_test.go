@@ -28,6 +28,7 @@ import (
 type postman struct {
 	sent   []outreach.Mail
 	broken error
+	during func() // what happens while a mail is on its way
 }
 
 func (p *postman) Send(_ context.Context, m outreach.Mail) error {
@@ -35,6 +36,10 @@ func (p *postman) Send(_ context.Context, m outreach.Mail) error {
 		return p.broken
 	}
 	p.sent = append(p.sent, m)
+	if during := p.during; during != nil {
+		p.during = nil
+		during()
+	}
 	return nil
 }
 
@@ -161,6 +166,16 @@ func TestAnEventThatIsDeliveredAgainSendsNothingAndAppointsNothing(t *testing.T)
 	}
 	if n := len(eventtest.Outbox(t, o.path)); len(o.post.sent) != 1 || n != 2 {
 		t.Errorf("%d mails, %d appointments", len(o.post.sent), n)
+	}
+}
+
+func TestAStepThatIsDeliveredTwiceAtOnceAppointsTheNextOnce(t *testing.T) {
+	o := open(t)
+	o.route("ld_1", "ada@stripe.com")
+	o.post.during = func() { o.step("ld_1", 0) } // the mail server took so long that the bus gave up waiting
+	o.step("ld_1", 0)
+	if n := len(eventtest.Outbox(t, o.path)); n != 2 || o.post.sent[0].MessageID != o.post.sent[1].MessageID {
+		t.Errorf("%d appointments, mails %s and %s", n, o.post.sent[0].MessageID, o.post.sent[1].MessageID)
 	}
 }
 

@@ -161,12 +161,12 @@ func TestInWhateverOrderEventsComeWindowsTellAndNeverOverlap(t *testing.T) {
 	for range 40 {
 		s := fresh(t)
 		var events []tracking.Event
-		cluster := time.Duration(1+r.IntN(20)) * time.Hour // three views that no other window can hold
+		cluster := 5 * time.Hour // three views that suffice whatever else there is, in a crowd of others
 		for i := range 3 {
 			events = append(events, view(fmt.Sprint("c", i), "/pricing", cluster+time.Duration(i)*time.Minute))
 		}
-		for i := range r.IntN(12) {
-			events = append(events, view(fmt.Sprint("x", i), "/pricing", time.Duration(r.IntN(1400))*time.Minute))
+		for i := range r.IntN(40) {
+			events = append(events, view(fmt.Sprint("x", i), "/pricing", cluster+time.Duration(r.IntN(240)-120)*time.Minute))
 		}
 		r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 		for batch := range slices.Chunk(events, 1+r.IntN(4)) {
