@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: *conns}},
 	}
 	defer l.client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, *span)
+	sending, cancel := context.WithTimeout(ctx, *span)
 	defer cancel()
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -85,22 +85,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if *rate > 0 {
 			pace = time.Duration(float64(*batch**conns) / float64(*rate) * float64(time.Second))
 		}
-		wg.Go(func() { errs[i] = l.connection(ctx, i, pace) })
+		wg.Go(func() { errs[i] = l.connection(ctx, sending.Done(), i, pace) })
 	}
 	wg.Wait()
 	l.report(out, time.Since(began))
 	return errors.Join(errs...)
 }
 
-// connection sends one batch after the other until ctx ends.
-func (l *load) connection(ctx context.Context, conn int, pace time.Duration) error {
+// connection sends one batch after the other until the time is up; the last one is waited for.
+func (l *load) connection(ctx context.Context, up <-chan struct{}, conn int, pace time.Duration) error {
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-next.C:
 			next.Reset(pace)
-		case <-ctx.Done():
+		case <-up:
 			return nil
 		}
 		err := l.send(ctx, conn, n)

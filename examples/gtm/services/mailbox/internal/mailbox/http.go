@@ -150,7 +150,6 @@ func (h *handler) html(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Security-Policy", "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'")
-	w.Header().Set("X-Frame-Options", "SAMEORIGIN") // else the gateway says DENY
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, err = w.Write([]byte(m.HTML))
 	return err
