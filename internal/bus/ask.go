@@ -2,8 +2,11 @@ package bus
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -14,7 +17,8 @@ type TopicInfo struct {
 	Name       string
 	Publishers []string
 	Contract   bool
-	Published  uint64 // events since the start
+	Published  uint64  // events since the start
+	Rate       float64 // of them a second, over the last ten seconds
 }
 
 // Topics lists the topics in order.
@@ -22,7 +26,8 @@ func (b *Bus) Topics() []TopicInfo {
 	c := b.config.Load()
 	var out []TopicInfo
 	for _, name := range c.topics() {
-		info := TopicInfo{Name: name, Contract: c.Topics[name].Contract != nil, Published: b.counts.of(name)}
+		info := TopicInfo{Name: name, Contract: c.Topics[name].Contract != nil}
+		info.Published, info.Rate = b.counts.of(name).read(time.Now())
 		for service, p := range c.Publishers {
 			if slices.Contains(p.Topics, name) {
 				info.Publishers = append(info.Publishers, service)
@@ -47,7 +52,9 @@ type SubscriptionInfo struct {
 	Oldest      time.Time // when the oldest event that is not settled was stored; zero for none
 	Floor       Offset    // the first offset that is not settled
 
-	Accepted, Failed, Dead uint64 // events, attempts and dead letters since the start
+	Accepted, Failed, Dead uint64    // events, attempts and dead letters since the start
+	Rate                   float64   // events accepted a second, over the last ten seconds
+	Durations              Durations // of attempts that were accepted or failed
 }
 
 // Subscriptions lists the subscriptions in order.
@@ -61,11 +68,64 @@ func (b *Bus) Subscriptions() []SubscriptionInfo {
 		out = append(out, SubscriptionInfo{
 			Name: name, Topics: sub.Topics, Paused: sub.Paused, Unreachable: load.Unreachable, Full: load.Full,
 			Waiting: uint64(load.Held) + uint64(max(end, load.Read)-load.Read), Flying: load.Flying, Failing: load.Failing, Oldest: load.Oldest,
-			Floor: Offset(d.floor.Load()), Accepted: d.accepted.Load(), Failed: d.failed.Load(), Dead: d.dead.Load(),
+			Floor: Offset(d.floor.Load()), Failed: d.tally.failed.Load(), Dead: d.tally.dead.Load(), Durations: d.tally.took(),
 		})
+		last := &out[len(out)-1]
+		last.Accepted, last.Rate = d.tally.accepted.read(time.Now())
 	}
 	slices.SortFunc(out, func(a, b SubscriptionInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// Get returns one record of a stream.
+func (b *Bus) Get(ctx context.Context, stream Stream, offset Offset) (Record, error) {
+	records, _, err := b.log.Read(ctx, stream, offset, 1, 1)
+	if err != nil {
+		return Record{}, err
+	}
+	if len(records) == 0 || records[0].Offset != offset {
+		return Record{}, fault.New(fault.CodeOffsetGone, "there is nothing at the offset %d", offset).
+			Fix("it never was, has been dropped, or is older than what is kept")
+	}
+	return records[0], nil
+}
+
+// DropDelayed drops an event that waits for its time.
+func (b *Bus) DropDelayed(ctx context.Context, offset Offset) error {
+	waiting, ok := b.alarm.remove(offset)
+	if !ok {
+		return fault.New(fault.CodeOffsetGone, "no event waits at the offset %d", offset).
+			Fix("its time has come, or it has been dropped; see those that wait with atoll events delayed")
+	}
+	if err := b.log.Drop(ctx, StreamDelayed, offset); err != nil {
+		b.alarm.put([]dueEvent{waiting})
+		return err
+	}
+	return nil
+}
+
+// Forget drops the place of a subscription that the Config no longer has: one of its name would begin anew. It waits for the
+// attempts that are still in flight.
+func (b *Bus) Forget(ctx context.Context, subscription string) error {
+	b.mu.Lock()
+	if b.running[subscription] != nil {
+		b.mu.Unlock()
+		return fmt.Errorf("forget subscription %s: it runs", subscription)
+	}
+	d := b.leaving[subscription]
+	delete(b.leaving, subscription)
+	b.mu.Unlock()
+	if d != nil {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err := b.saver.flush(ctx); err != nil { // what it has put there last must not come after
+		return err
+	}
+	return b.log.Save(ctx, map[string][]byte{cursorDocName(subscription): nil})
 }
 
 // Delayed is how many events wait for their time.
@@ -102,7 +162,94 @@ func (b *Bus) Find(ctx context.Context, stream Stream, from Offset, limit int, m
 	return out, from, nil
 }
 
+// Newest returns the last records of a stream below an offset, 0 meaning its end, for which match holds, at most limit, in
+// order. Like Find it ends after very many.
+func (b *Bus) Newest(ctx context.Context, stream Stream, before Offset, limit int, match func(*Event) bool) ([]Record, error) {
+	bounds, err := b.log.Bounds(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	end := bounds.Next
+	if before > 0 {
+		end = min(end, before)
+	}
+	var out []Record
+	step := Offset(max(limit, 100))
+	for looked := 0; end > bounds.First && len(out) < limit && looked < maxLooked; step = min(2*step, 10_000) {
+		from := bounds.First
+		if end > bounds.First+step {
+			from = end - step
+		}
+		found, err := b.between(ctx, stream, from, end, match)
+		if err != nil {
+			return nil, err
+		}
+		looked += int(end - from)
+		out, end = append(found, out...), from
+	}
+	return out[max(0, len(out)-limit):], nil
+}
+
+// between returns the records from one offset on and below another for which match holds.
+func (b *Bus) between(ctx context.Context, stream Stream, from, end Offset, match func(*Event) bool) ([]Record, error) {
+	var out []Record
+	for from < end {
+		records, next, err := b.log.Read(ctx, stream, from, int(end-from), readBytes)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, r := range records {
+			if r.Offset < end && (match == nil || match(r.Event)) {
+				out = append(out, r)
+			}
+		}
+		from = max(next, records[len(records)-1].Offset+1)
+	}
+	return out, nil
+}
+
 const maxLooked = 100_000 // records that one search reads
+
+// DeadKept counts the dead letters that are kept of each subscription; of very many it counts the first.
+func (b *Bus) DeadKept(ctx context.Context) (map[string]uint64, error) {
+	bounds, err := b.log.Bounds(ctx, StreamDead)
+	if err != nil {
+		return nil, err
+	}
+	b.kept.mu.Lock()
+	defer b.kept.mu.Unlock()
+	if b.kept.count != nil && b.kept.bounds == bounds {
+		return maps.Clone(b.kept.count), nil
+	}
+	count := map[string]uint64{}
+	for from, looked := bounds.First, 0; from < bounds.Next && looked < maxLooked; {
+		records, next, err := b.log.Read(ctx, StreamDead, from, 1000, readBytes)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for _, r := range records {
+			if d, err := readDeadLetter(r); err == nil {
+				count[d.Subscription]++
+			}
+		}
+		from, looked = next, looked+len(records)
+	}
+	b.kept.bounds, b.kept.count = bounds, count
+	return maps.Clone(count), nil
+}
+
+// deadKept is the last count of the dead letters that are kept.
+type deadKept struct {
+	mu     sync.Mutex
+	bounds Bounds            // guarded by mu: of the stream then
+	count  map[string]uint64 // guarded by mu: by subscription
+}
 
 // Grown returns the end of the stream of events, and a channel that is closed when it grows.
 func (b *Bus) Grown() (Offset, <-chan struct{}) { return b.ring.tail() }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,8 +41,10 @@ type Bus struct {
 	dead    *writer
 	tried   *writer // deliveries to webhooks
 	alarm   *alarm
+	applied atomic.Bool // a Config has been put into force
 	full    atomic.Bool // the log has grown to its limit with events that are still needed
 	counts  counts
+	kept    deadKept
 
 	applying sync.Mutex // held while a Config is put into force
 	mu       sync.Mutex
@@ -61,7 +64,7 @@ type Bus struct {
 // Open returns a bus upon a log, with nobody who may publish and no subscriptions yet. It goes on where an earlier one has
 // stopped. The bus does not close the log.
 func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
-	b := &Bus{log: log, running: map[string]*dispatcher{}, leaving: map[string]*dispatcher{}, counts: counts{topics: map[string]uint64{}}}
+	b := &Bus{log: log, running: map[string]*dispatcher{}, leaving: map[string]*dispatcher{}, counts: counts{topics: map[string]*meter{}}}
 	if opts != nil {
 		b.o = *opts
 	}
@@ -78,6 +81,9 @@ func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bus: %w", err)
 	}
+	if err := b.pullBack(ctx, bounds.Next); err != nil {
+		return nil, fmt.Errorf("open bus: %w", err)
+	}
 	b.ring, b.saver = newRing(bounds.Next), newSaver(log, b.logger)
 	b.events = newWriter(log, StreamEvents, b.ring.add)
 	b.dead = newWriter(log, StreamDead, nil)
@@ -89,6 +95,35 @@ func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
 	}
 	b.begin(ctx)
 	return b, nil
+}
+
+// pullBack brings places that lie beyond the end of the log back to it. A log whose unsynced end was delivered, and then lost with
+// the power, leaves such places; what is published next would lie before them, and be taken for settled.
+func (b *Bus) pullBack(ctx context.Context, end Offset) error {
+	docs, err := b.log.Load(ctx, "cursor.")
+	if err != nil {
+		return err
+	}
+	back := map[string][]byte{}
+	for name, doc := range docs {
+		var c Cursor
+		if err := json.Unmarshal(doc, &c); err != nil {
+			return fmt.Errorf("place of subscription %s: %w", name, err)
+		}
+		if c.Next <= end {
+			continue
+		}
+		b.logger.Warn("place of a subscription lies beyond the end of the log, and is brought back", "document", name, "place", c.Next, "end", end)
+		c.Next = end
+		c.Unsettled = slices.DeleteFunc(c.Unsettled, func(u Unsettled) bool { return u.Offset >= end })
+		if back[name], err = json.Marshal(c); err != nil {
+			return fmt.Errorf("place of subscription %s: %w", name, err)
+		}
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	return b.log.Save(ctx, back)
 }
 
 // begin starts what runs until Close.
@@ -160,6 +195,7 @@ func (b *Bus) Apply(ctx context.Context, c *Config) error {
 			delete(b.running, name)
 		}
 	}
+	b.applied.Store(true)
 	return nil
 }
 
@@ -396,21 +432,31 @@ func (b *Bus) errFull() error {
 // counts counts what was published since the start.
 type counts struct {
 	mu     sync.Mutex
-	topics map[string]uint64 // guarded by mu
+	topics map[string]*meter // guarded by mu
 }
 
 func (c *counts) published(events []*Event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range events {
-		c.topics[e.Topic]++
+	now := time.Now()
+	for len(events) > 0 { // most are of one topic
+		n := 1
+		for n < len(events) && events[n].Topic == events[0].Topic {
+			n++
+		}
+		c.of(events[0].Topic).add(now, n)
+		events = events[n:]
 	}
 }
 
-func (c *counts) of(topic string) uint64 {
+// of is the meter of a topic, which outlives every Config.
+func (c *counts) of(topic string) *meter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.topics[topic]
+	m := c.topics[topic]
+	if m == nil {
+		m = &meter{}
+		c.topics[topic] = m
+	}
+	return m
 }
 
 // docSafe is a name as documents may have it.

@@ -44,7 +44,11 @@ type Subscription struct {
 	Policy Policy
 	// Deliver makes one attempt. It ends, as Aborted, soon after its context does.
 	Deliver Deliverer
-	Paused  bool // holds its place, and delivers nothing
+	// Paused holds its place and delivers nothing. What it has not settled is kept as long as what all have settled, and holds
+	// up no publisher.
+	Paused bool
+	// Filter, if not nil, chooses among the events of Topics. It must be a pure function.
+	Filter func(*Event) bool
 }
 
 // gets tells whether an event belongs to the subscription.
@@ -52,7 +56,7 @@ func (s *Subscription) gets(e *Event) bool {
 	if only := e.Extension(AttributeOnly); only != "" {
 		return only == s.Name
 	}
-	return slices.Contains(s.Topics, e.Topic)
+	return slices.Contains(s.Topics, e.Topic) && (s.Filter == nil || s.Filter(e))
 }
 
 // Schedule publishes an event again and again.

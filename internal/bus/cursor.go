@@ -25,7 +25,7 @@ type Unsettled struct {
 // Floor is the first offset that is still needed.
 func (c *Cursor) Floor() Offset {
 	if len(c.Unsettled) > 0 {
-		return c.Unsettled[0].Offset
+		return min(c.Next, c.Unsettled[0].Offset) // after a rewind, what is in flight stands beyond Next
 	}
 	return c.Next
 }
@@ -131,6 +131,14 @@ func (m *Machine) Load() Load {
 		if l.Oldest.IsZero() || it.Stored.Before(l.Oldest) {
 			l.Oldest = it.Stored
 		}
+	}
+	if m.resume != nil { // what is not read again yet is held all the same
+		for offset := range m.resume.waiting {
+			if offset < m.resume.until {
+				l.Held++
+			}
+		}
+		l.Read = max(m.read, m.resume.until)
 	}
 	return l
 }

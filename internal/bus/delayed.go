@@ -3,6 +3,7 @@ package bus
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -122,6 +123,17 @@ func (a *alarm) take(now time.Time) (batch []dueEvent, left time.Duration) {
 		batch = append(batch, heap.Pop(&a.due).(dueEvent))
 	}
 	return batch, time.Hour
+}
+
+// remove forgets an event that waits, unless it is being moved already.
+func (a *alarm) remove(offset Offset) (dueEvent, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := slices.IndexFunc(a.due, func(d dueEvent) bool { return d.offset == offset })
+	if at < 0 {
+		return dueEvent{}, false
+	}
+	return heap.Remove(&a.due, at).(dueEvent), true
 }
 
 func (a *alarm) put(batch []dueEvent) {

@@ -37,9 +37,9 @@ type dispatcher struct {
 	lastSave time.Time
 	lastNote time.Time
 
-	accepted, failed, dead atomic.Uint64 // since the start
-	floor                  atomic.Uint64 // the first offset that is still needed
-	load                   atomic.Pointer[Load]
+	tally *tally
+	floor atomic.Uint64 // the first offset that is still needed
+	load  atomic.Pointer[Load]
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -52,13 +52,16 @@ func cursorDocName(sub string) string { return "cursor." + docSafe(sub) }
 func newDispatcher(b *Bus, sub *Subscription, c Cursor, before *dispatcher) *dispatcher {
 	d := &dispatcher{
 		b: b, inputs: make(chan func(time.Time)), commands: make(chan func(time.Time)), before: before, start: c, done: make(chan struct{}),
+		tally: &tally{},
 	}
 	d.sub.Store(sub)
 	d.floor.Store(uint64(c.Floor()))
+	d.load.Store(&Load{Held: len(c.Unsettled), Read: c.Next})
 	if before != nil {
 		d.floor.Store(before.floor.Load())
+		d.load.Store(before.load.Load())
+		d.tally = before.tally
 	}
-	d.load.Store(&Load{Read: c.Next})
 	return d
 }
 
@@ -116,6 +119,7 @@ func (d *dispatcher) perform(ctx context.Context, now time.Time, timer *time.Tim
 	sub := d.sub.Load()
 	if sub.Paused {
 		timer.Reset(time.Hour)
+		d.note(now)
 		return 0
 	}
 	n := 0
@@ -169,12 +173,9 @@ func (d *dispatcher) deliver(ctx context.Context, sub *Subscription, delivery De
 	if ctx.Err() != nil && o.Verdict != Accepted {
 		o = Outcome{Verdict: Aborted}
 	}
-	switch o.Verdict {
-	case Accepted:
-		d.accepted.Add(1)
-	case Failed, Refused:
-		d.failed.Add(1)
-	case Unreachable, Aborted:
+	if o.Verdict != Unreachable && o.Verdict != Aborted {
+		now := time.Now()
+		d.tally.attempt(now, now.Sub(began), o.Verdict == Accepted)
 	}
 	d.b.o.OnAttempt(sub.Name, delivery, began, o)
 	d.tell(func(now time.Time) { d.m.Settle(now, delivery.Offset, began, o) })
@@ -185,7 +186,7 @@ func (d *dispatcher) buryLetter(ctx context.Context, sub *Subscription, letter D
 	letter.Subscription = sub.Name
 	err := d.b.dead.append(ctx, []*Event{letter.record()})
 	if err == nil {
-		d.dead.Add(1)
+		d.tally.dead.Add(1)
 		d.b.o.OnDead(letter)
 		d.tell(func(now time.Time) { d.m.Buried(now, letter.Origin) })
 		return

@@ -21,7 +21,8 @@
 //
 // Publishers wait in a bounded queue and are refused beyond it. A subscription holds a bounded number of events and bytes;
 // what it cannot take yet stays in the log. The log keeps what some subscription has not settled; when it has grown to its
-// limit with such events, publishing is refused.
+// limit with such events, publishing is refused. A subscription that is paused has no such right: what it has not settled is
+// kept as long as what all have settled.
 //
 // # Failure
 //

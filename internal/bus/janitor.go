@@ -29,8 +29,12 @@ func (b *Bus) janitor(ctx context.Context) {
 	}
 }
 
-// Tidy drops what need not be kept. The bus does so by itself, every ten seconds.
+// Tidy drops what need not be kept. The bus does so by itself, every ten seconds. Before the first Config is in force nobody knows
+// what is needed, so nothing is dropped.
 func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
+	if !b.applied.Load() {
+		return nil
+	}
 	c := b.config.Load()
 	bounds, err := b.log.Bounds(ctx, StreamEvents)
 	if err != nil {
@@ -64,11 +68,15 @@ func (b *Bus) tidyDeliveries(ctx context.Context) error {
 	return b.log.Trim(ctx, StreamDeliveries, bounds.Next-keepDeliveries*9/10)
 }
 
-// needed is the first offset that some subscription needs.
+// needed is the first offset that some subscription needs that is not paused: one that nobody may ever wake must not stop all
+// others.
 func (b *Bus) needed(end Offset) Offset {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, d := range b.running {
+		if d.sub.Load().Paused {
+			continue
+		}
 		end = min(end, Offset(d.floor.Load()))
 	}
 	return end
@@ -80,6 +88,9 @@ func (b *Bus) slowest() (name string, lag uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n, d := range b.running {
+		if d.sub.Load().Paused {
+			continue
+		}
 		if l := uint64(end) - d.floor.Load(); name == "" || l > lag || l == lag && n < name {
 			name, lag = n, l
 		}

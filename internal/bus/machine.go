@@ -19,8 +19,9 @@ type Policy struct {
 	Room        int           // events held at once
 	RoomBytes   int           // bytes held at once
 	// Wait, if not nil, takes the place of Backoff, MaxBackoff and Attempts: how long to wait after failed attempts, of which
-	// the first was then; giveUp makes the event a dead letter. It must be a pure function.
-	Wait func(failed int, first, now time.Time) (wait time.Duration, giveUp bool)
+	// the first was then, and of which the latest asked not to be tried again for so long; giveUp makes the event a dead
+	// letter. It must be a pure function.
+	Wait func(failed int, first, now time.Time, asked time.Duration) (wait time.Duration, giveUp bool)
 }
 
 func (p *Policy) withDefaults() Policy {
@@ -258,18 +259,23 @@ func (m *Machine) note(it *item, began, now time.Time, o Outcome) {
 
 // fail lets an item wait for another attempt, or gives it up.
 func (m *Machine) fail(now time.Time, it *item, o Outcome) {
-	wait := jitter(it.Offset, it.failed, exponential(m.p.Backoff, m.p.MaxBackoff, it.failed))
-	giveUp := m.p.Attempts > 0 && it.failed >= m.p.Attempts
-	if m.p.Wait != nil {
-		wait, giveUp = m.p.Wait(it.failed, it.first, now)
-	}
+	wait, giveUp := m.wait(now, it, o.After)
 	if giveUp {
 		m.doom(it, fmt.Sprintf("%d attempts failed", it.failed))
 		return
 	}
-	it.next = now.Add(max(wait, min(o.After, time.Hour)))
+	it.next = now.Add(wait)
 	it.state = itemBacksOff
 	heap.Push(&m.backoff, it)
+}
+
+// wait is how long an item that has failed waits for another attempt, of which the subscriber asked to be spared for a while.
+func (m *Machine) wait(now time.Time, it *item, asked time.Duration) (wait time.Duration, giveUp bool) {
+	if m.p.Wait != nil {
+		return m.p.Wait(it.failed, it.first, now, asked)
+	}
+	wait = jitter(it.Offset, it.failed, exponential(m.p.Backoff, m.p.MaxBackoff, it.failed))
+	return max(wait, min(asked, time.Hour)), m.p.Attempts > 0 && it.failed >= m.p.Attempts
 }
 
 // doom sends an item to the dead letters. It is not settled, and holds up its key, until it has arrived there.

@@ -16,12 +16,14 @@ type saver struct {
 	logger *slog.Logger
 	wake   chan struct{} // holds one
 
+	saving chan struct{} // holds one while documents are written, so that none is overwritten by an older form of it
+
 	mu   sync.Mutex
 	docs map[string][]byte // guarded by mu: not written yet
 }
 
 func newSaver(log Log, logger *slog.Logger) *saver {
-	return &saver{log: log, logger: logger, wake: make(chan struct{}, 1), docs: map[string][]byte{}}
+	return &saver{log: log, logger: logger, wake: make(chan struct{}, 1), saving: make(chan struct{}, 1), docs: map[string][]byte{}}
 }
 
 // put takes a document to be written soon.
@@ -37,6 +39,12 @@ func (s *saver) put(name string, doc []byte) {
 
 // flush writes what has not been written. What could not be is kept for another time.
 func (s *saver) flush(ctx context.Context) error {
+	select {
+	case s.saving <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.saving }()
 	s.mu.Lock()
 	docs := s.docs
 	s.docs = map[string][]byte{}

@@ -153,22 +153,24 @@ func newRoot(w World) *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(),
 		a.traceCommand(), a.restartCommand(), a.scaleCommand(), a.describeCommand(), a.doctorCommand(),
-		a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
+		a.eventsCommand(), a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SuggestionsMinimumDistance = 2
 	root.InitDefaultCompletionCmd()
-	for _, cmd := range append(root.Commands(), root) {
-		checkArguments(cmd)
-	}
+	checkArguments(root)
 	return root
 }
 
 // checkArguments makes a command's complaint about its arguments a fault.
 func checkArguments(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
-		cmd.Args = unknownCommand
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		cmd.Args, cmd.SuggestionsMinimumDistance = unknownCommand, 2
+		if cmd.RunE == nil {
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+		for _, sub := range cmd.Commands() {
+			checkArguments(sub)
+		}
 		return
 	}
 	check := cmd.Args
@@ -190,7 +192,8 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	}
 	err := usage(cmd, "there is no command %q", args[0])
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		err = err.Fix("write atoll %s, or see %s --help", strings.Join(near, " or atoll "), cmd.CommandPath())
+		path := cmd.CommandPath()
+		err = err.Fix("write %s %s, or see %s --help", path, strings.Join(near, " or "+path+" "), path)
 	}
 	return err
 }

@@ -103,7 +103,7 @@ func machineChecks() []diagnosis {
 }
 
 func (a *app) applicationChecks(ctx context.Context, dir string) []diagnosis {
-	app, faults := manifest.Load(dir, &manifest.Options{Environ: a.Environ})
+	app, faults := platform.Load(dir, &manifest.Options{Environ: a.Environ})
 	const group = "application"
 	found := []diagnosis{{group, "manifest", statusOK, filepath.Join(dir, manifest.AppFile), ""}}
 	if len(faults) > 0 {

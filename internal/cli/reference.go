@@ -37,4 +37,12 @@ func describeCommand(b *strings.Builder, cmd *cobra.Command) {
 	if flags := cmd.LocalFlags().FlagUsages(); flags != "" {
 		fmt.Fprintf(b, "\n```\n%s```\n", flags)
 	}
+	if cmd.Name() == "completion" {
+		return
+	}
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden && sub.Name() != "help" {
+			describeCommand(b, sub)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/replica/process"
 )
 
@@ -33,7 +34,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(dir, environment string) error {
-	app, faults := manifest.Load(dir, &manifest.Options{Environment: environment, Environ: a.Environ})
+	app, faults := platform.Load(dir, &manifest.Options{Environment: environment, Environ: a.Environ})
 	if a.json() {
 		for _, f := range faults {
 			if err := writeJSON(a.Out, f); err != nil {

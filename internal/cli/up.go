@@ -80,7 +80,7 @@ func (a *app) prepare(f *upFlags) (dir string, err error) {
 	if f.background {
 		return dir, nil // said by the process that started this one
 	}
-	_, faults := manifest.Load(dir, &manifest.Options{Environment: f.environment, Environ: a.Environ})
+	_, faults := platform.Load(dir, &manifest.Options{Environment: f.environment, Environ: a.Environ})
 	if err := faults.Err(); err != nil {
 		return "", err
 	}

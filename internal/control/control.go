@@ -36,6 +36,8 @@ type App interface {
 	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
 	Traces(limit int) []telemetry.Summary
 	Trace(id string) []telemetry.Span
+	EventBus
+	Webhooks
 }
 
 //go:embed openapi.yaml

@@ -4,7 +4,9 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -20,7 +22,10 @@ import (
 	"github.com/atollhq/atoll/internal/telemetry"
 )
 
-const maxBody = 64 << 10
+const (
+	maxBody   = 2 << 20 // a dead letter's data in Base64 is the largest
+	maxEvents = 8 << 20 // of a request that publishes
+)
 
 // handlerFunc answers a request or returns why it cannot.
 type handlerFunc func(w http.ResponseWriter, r *http.Request) error
@@ -33,7 +38,7 @@ type server struct {
 
 // operations lists every operation of the API by its pattern, as openapi.yaml does.
 func (s *server) operations() map[string]handlerFunc {
-	return map[string]handlerFunc{
+	all := map[string]handlerFunc{
 		"GET /v1/app":                         s.info,
 		"GET /v1/services":                    s.services,
 		"GET /v1/services/{service}":          s.service,
@@ -48,6 +53,9 @@ func (s *server) operations() map[string]handlerFunc {
 		"POST /v1/reload":                     s.reload,
 		"POST /v1/stop":                       s.stop,
 	}
+	maps.Copy(all, s.busOperations())
+	maps.Copy(all, s.webhookOperations())
+	return all
 }
 
 // Operations lists the patterns of all operations, such as "GET /v1/app".
@@ -115,10 +123,18 @@ func statusOf(code fault.Code) int {
 	switch code {
 	case fault.CodeControlRefused:
 		return http.StatusForbidden
-	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown:
+	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown,
+		fault.CodeTopicUnknown, fault.CodeSubscriptionUnknown, fault.CodeDeadLetterUnknown, fault.CodeOffsetGone, fault.CodeWebhookUnknown:
 		return http.StatusNotFound
-	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue:
+	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue,
+		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress:
 		return http.StatusBadRequest
+	case fault.CodeEventTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fault.CodeEventContract:
+		return http.StatusUnprocessableEntity
+	case fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure:
+		return http.StatusServiceUnavailable
 	case fault.CodeInternal:
 		return http.StatusInternalServerError
 	default:
@@ -137,7 +153,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 // adapt turns errors into problem documents, and logs what is not for users.
 func (s *server) adapt(h handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, maxEvents)
 		err := h(w, r)
 		if err == nil || r.Context().Err() != nil {
 			return
@@ -197,13 +213,8 @@ func (s *server) restart(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) scale(w http.ResponseWriter, r *http.Request) error {
 	var body api.Scale
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return fault.New(fault.CodeBadRequest, "the body is not application/json").Fix(`send {"replicas": 3}`)
-	}
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&body); err != nil {
-		return fault.New(fault.CodeBadRequest, "the body cannot be read").Fix(`send {"replicas": 3}`).Because(err)
+	if err := readJSON(r, &body, `{"replicas": 3}`); err != nil {
+		return err
 	}
 	const most = 1000
 	if body.Replicas < 0 || body.Replicas > most {
@@ -213,6 +224,19 @@ func (s *server) scale(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// readJSON reads a body of JSON, of which an example is given.
+func readJSON(r *http.Request, to any, example string) error {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return fault.New(fault.CodeBadRequest, "the body is not application/json").Fix("send %s", example)
+	}
+	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return fault.New(fault.CodeBadRequest, "the body cannot be read").Fix("send %s", example).Because(err)
+	}
 	return nil
 }
 

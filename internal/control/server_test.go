@@ -28,6 +28,10 @@ import (
 type app struct {
 	scaled  map[string]int
 	stopped bool
+
+	query    api.EventQuery // the last one
+	page     string         // subscription|topic of the last page of dead letters
+	selected api.Selection  // the last one
 }
 
 var _ control.App = (*app)(nil)
@@ -123,6 +127,10 @@ func do(t *testing.T, h http.Handler, method, path, body string) *httptest.Respo
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return answerOf(h, req)
+}
+
+func answerOf(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
 	return w

@@ -5,6 +5,7 @@ const (
 	CodeEventInvalid        Code = "event-invalid"
 	CodeEventTooLarge       Code = "event-too-large"
 	CodePublishUndeclared   Code = "publish-undeclared"
+	CodeRestartNeeded       Code = "restart-needed"
 	CodeBusBusy             Code = "bus-busy"
 	CodeBusUnsure           Code = "bus-unsure"
 	CodeEventsUnreachable   Code = "events-unreachable"

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/atollhq/atoll/internal/bus/schedule"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/relay"
 )
 
 // eventBus is the bus with what leads to it: a listener for each service that publishes, by which the service is known, and the
@@ -30,6 +32,7 @@ type eventBus struct {
 	dir     string // of the log
 	listen  func(ctx context.Context, service string) (net.Listener, error)
 	deliver func(sub *subscriber) bus.Deliverer
+	warn    func(*fault.Error)
 	options bus.Options
 	log     *slog.Logger
 
@@ -38,6 +41,9 @@ type eventBus struct {
 	store     bus.Log                // guarded by mu
 	bus       *bus.Bus               // guarded by mu: nil until it is needed
 	door      *natsbus.Door          // guarded by mu
+	hooks     *hooks                 // guarded by mu: set with bus
+	app       *manifest.App          // guarded by mu: the latest whose events the bus carries
+	declared  *bus.Config            // guarded by mu: what app declares
 	listeners map[string]*publishing // guarded by mu: by service
 	serving   sync.WaitGroup         // for the goroutines that serve listeners
 }
@@ -64,6 +70,10 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 	if err := e.open(ctx, app); err != nil {
 		return nil, err
 	}
+	if e.app != nil && (e.app.Events.NATS != app.Events.NATS || e.app.Events.Replicas != app.Events.Replicas) {
+		e.warn(fault.Warn(fault.CodeRestartNeeded, "events.nats has changed, and events stay where they are until the application starts again").
+			Fix("end it with atoll down and start it; events that were kept before stay there, and are not moved"))
+	}
 	urls := map[string]eventURLs{}
 	for _, s := range app.Services {
 		if len(s.Publishes) == 0 && len(s.Subscribes) == 0 {
@@ -83,10 +93,28 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 	if err != nil {
 		return nil, err
 	}
-	if err := e.bus.Apply(ctx, c); err != nil {
+	if err := e.bus.Apply(ctx, e.withHooks(c, app)); err != nil {
 		return nil, err
 	}
+	e.app, e.declared = app, c
 	return urls, nil
+}
+
+// refresh tells the bus of webhooks that are others now.
+func (e *eventBus) refresh(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.app == nil {
+		return nil
+	}
+	return e.bus.Apply(ctx, e.withHooks(e.declared, e.app))
+}
+
+// withHooks is what the bus is told of an App and of the webhooks that there are. The caller holds mu.
+func (e *eventBus) withHooks(c *bus.Config, app *manifest.App) *bus.Config {
+	out := *c
+	out.Subscriptions = slices.Concat(c.Subscriptions, e.hooks.subscriptions(app))
+	return &out
 }
 
 // open opens the log and the bus where they are not. The caller holds mu.
@@ -131,11 +159,16 @@ func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbu
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: b.Submit, Decode: cloudevents.Decode, Logger: e.log})
+	door, err := natsbus.OpenDoor(server, natsbus.DoorOptions{Submit: submitTraced(b), Decode: cloudevents.Decode, Logger: e.log})
 	if err != nil {
 		return errors.Join(err, b.Close(ctx), store.Close())
 	}
-	e.store, e.bus, e.door = store, b, door
+	hooks, err := openHooks(ctx, hooksOptions{store: store, bus: b, changed: e.refresh, warn: e.warn, log: e.log})
+	if err != nil {
+		door.Close()
+		return errors.Join(err, b.Close(ctx), store.Close())
+	}
+	e.store, e.bus, e.door, e.hooks = store, b, door, hooks
 	return nil
 }
 
@@ -152,7 +185,7 @@ func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsb
 	if err != nil {
 		return nil, err
 	}
-	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas})
+	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas, Server: server})
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -170,7 +203,7 @@ func (e *eventBus) publishURL(ctx context.Context, service string) (string, erro
 		return "", fmt.Errorf("listen for events of %s: %w", service, err)
 	}
 	p := &publishing{url: "http://" + ln.Addr().String(), server: &http.Server{
-		Handler: cloudevents.Handler(service, e.bus.Publish, e.log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: cloudevents.Handler(service, publishTraced(e.bus), e.log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ReadTimeout: time.Minute, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}}
 	e.listeners[service] = p
@@ -180,6 +213,31 @@ func (e *eventBus) publishURL(ctx context.Context, service string) (string, erro
 		}
 	})
 	return p.url, nil
+}
+
+// publishTraced publishes events, each as a part of some trace.
+func publishTraced(b *bus.Bus) cloudevents.Publish {
+	return func(ctx context.Context, publisher, topic string, events []*bus.Event) ([]bus.Receipt, error) {
+		trace(events)
+		return b.Publish(ctx, publisher, topic, events)
+	}
+}
+
+// submitTraced is publishTraced for who does not wait.
+func submitTraced(b *bus.Bus) natsbus.Submit {
+	return func(publisher, topic string, events []*bus.Event, done func([]bus.Receipt, error)) error {
+		trace(events)
+		return b.Submit(publisher, topic, events, done)
+	}
+}
+
+// trace begins a trace for each event that belongs to none, so that all its deliveries are parts of one.
+func trace(events []*bus.Event) {
+	for _, e := range events {
+		if e.Extension(bus.AttributeTrace) == "" {
+			e.SetExtension(bus.AttributeTrace, relay.NewTrace().Traceparent())
+		}
+	}
 }
 
 // config is what the bus is told of an App. The caller holds mu.
@@ -235,6 +293,13 @@ func (e *eventBus) subscription(service, topic string, s manifest.Subscription) 
 	}
 }
 
+// webhooks is what sends to parties outside, or nil while there is no bus.
+func (e *eventBus) webhooks() *hooks {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.hooks
+}
+
 // current is the bus, or nil while there is none.
 func (e *eventBus) current() *bus.Bus {
 	e.mu.Lock()
@@ -251,6 +316,9 @@ func (e *eventBus) drain() {
 
 // close ends everything, when nobody publishes any more.
 func (e *eventBus) close(ctx context.Context) error {
+	if h := e.webhooks(); h != nil {
+		h.close() // it may wait for mu
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var failed error
@@ -263,6 +331,7 @@ func (e *eventBus) close(ctx context.Context) error {
 	}
 	e.door.Close()
 	failed = errors.Join(failed, e.bus.Close(ctx), e.store.Close())
+	e.hooks.sender.Close()
 	e.server.Close()
 	return failed
 }

@@ -37,7 +37,7 @@ func (p *Platform) deliverer(sub *subscriber) bus.Deliverer {
 		return bus.DelivererFunc(func(ctx context.Context, d bus.Delivery) bus.Outcome {
 			began := time.Now()
 			o := sub.door.Deliver(ctx, sub.service, d, sub.timeout)
-			p.delivered(sub, d, relay.NewTrace(), began, o)
+			p.delivered(sub, d, traceOf(d.Event), began, o)
 			return o
 		})
 	}
@@ -116,6 +116,9 @@ func (p *Platform) delivered(sub *subscriber, d bus.Delivery, trace relay.Trace,
 		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "event",
 		Caller: d.Event.Extension(bus.AttributePublisher), Service: sub.service, Replica: o.By, Method: http.MethodPost, Path: sub.path,
 		Route: d.Event.Topic, Status: status, Tries: d.Attempt, BytesIn: int64(len(d.Event.Data)),
+	}
+	if sub.direct {
+		span.Method, span.Path = "NATS", "deliver."+d.Event.Topic
 	}
 	if trace.Parent != (relay.SpanID{}) {
 		span.ParentID = trace.Parent.String()

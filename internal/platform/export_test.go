@@ -29,6 +29,13 @@ type Restless = restless
 // Filter is for tests.
 var Filter = (*restless).filter
 
+// JoinHooks, MessageOf and OutcomeOf are for tests.
+var (
+	JoinHooks = joinHooks
+	MessageOf = messageOf
+	OutcomeOf = outcomeOf
+)
+
 // Add and Read are for tests.
 var (
 	Add  = (*events).add

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/atollhq/atoll/internal/bus/contract"
+	"github.com/atollhq/atoll/internal/bus/outbox"
 	"github.com/atollhq/atoll/internal/database/postgres"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/replica/process"
@@ -113,3 +115,19 @@ func FindPostgres(app *manifest.App) (string, error) {
 
 // Capability is what this machine can do for services. Fix is empty where nothing is missing.
 type Capability struct{ Name, Text, Fix string }
+
+// OutboxSchema is the SQL that makes the tables of an outbox and an inbox in a database of some kind; "" for one that is
+// not of OutboxDialects.
+func OutboxSchema(dialect string) string { return outbox.Schema(outbox.Dialect(dialect)) }
+
+// OutboxDialects lists the kinds of databases that there is such SQL for.
+func OutboxDialects() []string {
+	var out []string
+	for _, d := range outbox.Dialects() {
+		out = append(out, string(d))
+	}
+	return out
+}
+
+// AsyncAPI describes the events of an application, as YAML.
+func AsyncAPI(app *manifest.App) ([]byte, error) { return contract.AsyncAPI(app) }

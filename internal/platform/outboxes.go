@@ -76,6 +76,7 @@ func (o *outboxes) forwarder(service, url string) (*outbox.Forwarder, error) {
 		if b == nil {
 			return errors.New("there is no bus")
 		}
+		trace(events)
 		_, err := b.PublishAll(ctx, service, events)
 		return err
 	}

@@ -110,7 +110,7 @@ func Start(ctx context.Context, o Options) (*Platform, error) {
 
 // load reads the manifests. Warnings come back as findings, errors as err.
 func (p *Platform) load() (*manifest.App, fault.List, error) {
-	app, findings := manifest.Load(p.o.Dir, &manifest.Options{Environment: p.o.Environment, Environ: p.o.Environ})
+	app, findings := Load(p.o.Dir, &manifest.Options{Environment: p.o.Environment, Environ: p.o.Environ})
 	if err := findings.Err(); err != nil {
 		return nil, findings, err
 	}
@@ -197,7 +197,7 @@ func (p *Platform) startRelay(context.Context, *manifest.App) error {
 	p.upstreams = relay.NewUpstreams(std.New(), &relay.Options{Logger: p.log, OnHop: p.hop})
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
 	p.bus = &eventBus{
-		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, log: p.log,
+		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, warn: p.warn, log: p.log,
 		options: bus.Options{Logger: p.log, OnDead: p.deadLetter}, listeners: map[string]*publishing{},
 	}
 	p.gateway = gateway.New(p.upstreams, &gateway.Options{

@@ -61,7 +61,7 @@ type probe func(ctx context.Context, ts *testscript.TestScript, out io.Writer, a
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){
 		"running": running, "eventually": eventually, "jwks": jwks, "token": token, "hold": hold, "kill9": kill9,
-		"fields": fields, "append": appendTo, "setenv": setenv,
+		"fields": fields, "append": appendTo, "setenv": setenv, "capture": capture,
 	}
 	for name, p := range probes() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -323,6 +323,18 @@ func token(ts *testscript.TestScript, neg bool, args []string) {
 func setenv(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, !neg && len(args) == 2, "setenv VARIABLE FILE")
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// capture VARIABLE REGEXP: sets a variable to what the first group matches in the standard output of the command before.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) == 2, "capture VARIABLE REGEXP")
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	found := re.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) < 2 {
+		ts.Fatalf("nothing matches %q", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // hold VARIABLE: listens on a free port until the script ends, and sets a variable to it.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/atollhq/atoll/internal/bus"
@@ -29,6 +30,8 @@ const (
 const (
 	doorQueue   = 64 << 10 // messages that wait to be decoded
 	doorPending = 64 << 20
+
+	longestDelivery = 2 * time.Hour // a subscription's time-out is at most 1 h
 )
 
 // Submit takes events of a service, and calls done once they are durable or it has failed; an error says that they were not taken.
@@ -93,7 +96,8 @@ func (d *Door) Admit(service string) (string, error) {
 		if fresh {
 			if err := errors.Join(
 				account.AddServiceImport(d.server.account, publishHere+".>", publishBehind+"."+service+".>"),
-				account.AddServiceExport(deliverHere+".>", nil),
+				account.AddServiceExportWithResponse(deliverHere+".>", server.Streamed, nil), // +WPI, and then an end
+				account.SetServiceExportResponseThreshold(deliverHere+".>", longestDelivery),
 				d.server.account.AddServiceImport(account, deliverBehind+"."+service+".>", deliverHere+".>"),
 			); err != nil {
 				return "", fmt.Errorf("let %s in for events: %w", service, err)
@@ -191,7 +195,7 @@ func (d *Door) answer(m *nats.Msg, service string, receipts []bus.Receipt, err e
 // Deliver brings an event to one of a service's subscribers and waits for its acknowledgement, after JetStream's protocol:
 // +ACK takes it, -NAK (with a delay, perhaps) asks for it again, +TERM refuses it for good, +WPI asks for more time.
 func (d *Door) Deliver(ctx context.Context, service string, delivery bus.Delivery, patience time.Duration) bus.Outcome {
-	inbox := d.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := d.nc.SubscribeSync(inbox)
 	if err != nil {
 		return bus.Outcome{Verdict: bus.Unreachable, Text: "the event server is ending"}
@@ -209,10 +213,10 @@ func (d *Door) Deliver(ctx context.Context, service string, delivery bus.Deliver
 		switch {
 		case ctx.Err() != nil:
 			return bus.Outcome{Verdict: bus.Aborted}
+		case errors.Is(err, nats.ErrNoResponders):
+			return bus.Outcome{Verdict: bus.Unreachable, Text: "nobody subscribes to " + deliverHere + "." + delivery.Event.Topic}
 		case err != nil:
 			return bus.Outcome{Verdict: bus.Failed, Text: fmt.Sprintf("no acknowledgement within %s", patience)}
-		case answer.Header.Get(gotStatus) == "503":
-			return bus.Outcome{Verdict: bus.Unreachable, Text: "nobody subscribes to " + deliverHere + "." + delivery.Event.Topic}
 		}
 		if o, done := acknowledged(string(answer.Data)); done {
 			return o

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -79,7 +80,7 @@ func (f *frames) append(ctx context.Context, events []*bus.Event) (bus.Offset, e
 		}
 		events = events[n:]
 	}
-	return start, nil
+	return start, f.l.queue(bus.StreamEvents).blocks.settle()
 }
 
 // appendOne writes one frame. The caller holds appending.
@@ -197,20 +198,24 @@ func (f *frames) read(ctx context.Context, from bus.Offset, limit, maxBytes int)
 		}
 		return nil
 	}
-	// The first frame may end before from; then its successor has what is looked for.
+	// The first frame may end before from; then its successor has what is looked for. The last frame is never dropped, so that
+	// it is there, or comes.
 	for len(out) == 0 {
 		n := 0
-		err := f.l.get(ctx, bus.StreamEvents, getRequest{Seq: seq, Batch: max(2, limit), MaxBytes: maxBytes}, func(m *nats.Msg) error {
-			n++
-			seq++
-			return take(m)
+		_, err := f.l.settle(ctx, bus.StreamEvents, seq, func() (int, error) {
+			err := f.l.get(ctx, bus.StreamEvents, getRequest{Seq: seq, Batch: max(2, limit), MaxBytes: maxBytes}, func(m *nats.Msg) error {
+				n++
+				return take(m)
+			})
+			return n, err
 		})
 		if err != nil {
 			return nil, from, err
 		}
 		if n == 0 {
-			return nil, max(from, end), nil // there was nothing up to where it ended before
+			return nil, from, errors.New("frames are gone that were acknowledged")
 		}
+		seq += bus.Offset(n)
 	}
 	return out, out[len(out)-1].Offset + 1, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,27 +47,39 @@ type Log struct {
 	events *frames
 
 	mu     sync.Mutex
-	queues map[bus.Stream]*sync.Mutex // guarded by mu: one append to a stream at a time, as batches are
+	queues map[bus.Stream]*queue // guarded by mu
+	dir    string                // where the server keeps the streams; "" if that is elsewhere
+}
+
+// queue lets one append to a stream go on at a time, as batches are.
+type queue struct {
+	sync.Mutex
+	blocks folder
 }
 
 var _ bus.Log = (*Log)(nil)
 
 // Options are settings whose zero values are usable.
 type Options struct {
-	Replicas int // copies in a cluster; 0 means 1
+	Replicas int     // copies in a cluster; 0 means 1
+	Server   *Server // the server in this process that keeps the log, of which Open then makes sure that it loses no names; or nil
 }
 
 // Open returns the log of an application on the server behind nc, and makes the streams that are not there. Close closes nc.
 func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, error) {
-	replicas := 1
+	var o Options
 	if opts != nil {
-		replicas = max(1, opts.Replicas)
+		o = *opts
 	}
+	replicas := max(1, o.Replicas)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
-	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*sync.Mutex{}}
+	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*queue{}}
+	if o.Server != nil {
+		l.dir = o.Server.streams()
+	}
 	for _, stream := range append(bus.Streams(), docs) {
 		cfg := jetstream.StreamConfig{
 			Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: replicas,
@@ -76,6 +90,11 @@ func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, 
 		}
 		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("open event log: stream %s: %w", cfg.Name, err)
+		}
+	}
+	if l.dir != "" {
+		if err := syncTree(o.Server.dir); err != nil {
+			return nil, fmt.Errorf("open event log: %w", err)
 		}
 	}
 	if l.events, err = openFrames(ctx, l); err != nil {
@@ -90,12 +109,15 @@ func (l *Log) subject(stream bus.Stream, rest string) string {
 	return "atoll." + l.app + "." + string(stream) + "." + rest
 }
 
-// queue is the lock under which a stream is appended to.
-func (l *Log) queue(stream bus.Stream) *sync.Mutex {
+// queue is the queue of a stream.
+func (l *Log) queue(stream bus.Stream) *queue {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.queues[stream] == nil {
-		l.queues[stream] = &sync.Mutex{}
+		l.queues[stream] = &queue{}
+		if l.dir != "" {
+			l.queues[stream].blocks.path = filepath.Join(l.dir, l.name(stream), "msgs")
+		}
 	}
 	return l.queues[stream]
 }
@@ -126,10 +148,15 @@ func (l *Log) append(ctx context.Context, stream bus.Stream, msgs []*nats.Msg) (
 	defer queue.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
+	write := l.appendBatch
 	if len(msgs) <= fewMessages {
-		return l.appendSingly(ctx, msgs)
+		write = l.appendSingly
 	}
-	return l.appendBatch(ctx, msgs)
+	first, err := write(ctx, msgs)
+	if err != nil {
+		return 0, err
+	}
+	return first, queue.blocks.settle()
 }
 
 // ack is JetStream's answer to a message or a batch.
@@ -166,7 +193,7 @@ func (l *Log) appendSingly(ctx context.Context, msgs []*nats.Msg) (bus.Offset, e
 		a, err := readAck(m)
 		return a.Seq, err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return 0, err
@@ -235,24 +262,75 @@ func (l *Log) Read(ctx context.Context, stream bus.Stream, from bus.Offset, limi
 		return records, next, nil
 	}
 	from = max(1, from)
-	end := from
-	for {
-		records, err := l.read(ctx, stream, from, limit, maxBytes)
-		if err != nil {
-			return nil, from, fmt.Errorf("read %s: %w", stream, err)
-		}
-		if len(records) > 0 {
-			return records, records[len(records)-1].Offset + 1, nil
-		}
-		if end > from {
-			return nil, end, nil // what there was before end has been dropped
-		}
-		bounds, err := l.Bounds(ctx, stream)
-		if err != nil || bounds.Next <= from {
-			return nil, from, err
-		}
-		end = bounds.Next // look again: something may have come since
+	var records []bus.Record
+	next, err := l.settle(ctx, stream, from, func() (n int, err error) {
+		records, err = l.read(ctx, stream, from, limit, maxBytes)
+		return len(records), err
+	})
+	if err != nil {
+		return nil, from, fmt.Errorf("read %s: %w", stream, err)
 	}
+	if len(records) > 0 {
+		next = records[len(records)-1].Offset + 1
+	}
+	return records, next, nil
+}
+
+// settle reads until there is something, or certainly nothing, from a message on; then it returns the end of the stream. What a
+// server of a cluster answers may be behind what the stream's leader has acknowledged, so that nothing is only believed when
+// the leader says so.
+func (l *Log) settle(ctx context.Context, stream bus.Stream, from bus.Offset, read func() (n int, err error)) (bus.Offset, error) {
+	for tries := 0; ; tries++ {
+		n, err := read()
+		if n > 0 || err != nil {
+			return from, err
+		}
+		state, err := l.state(ctx, stream)
+		if err != nil {
+			return from, err
+		}
+		if end := bus.Offset(state.LastSeq + 1); end <= from {
+			return from, nil
+		} else if there, err := l.leaderHas(ctx, stream, from); err != nil || !there {
+			return end, err
+		}
+		if tries == maxTries {
+			return from, errors.New("what is acknowledged cannot be read yet")
+		}
+		timer := time.NewTimer(retryRead)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return from, context.Cause(ctx)
+		}
+	}
+}
+
+// How often and after how long servers that are behind are asked again.
+const (
+	maxTries  = 100
+	retryRead = 20 * time.Millisecond
+)
+
+// leaderHas asks the leader of a stream whether there is a message from one on.
+func (l *Log) leaderHas(ctx context.Context, stream bus.Stream, from bus.Offset) (bool, error) {
+	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":">"}`, from)
+	m, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.name(stream), body)
+	if err != nil {
+		return false, err
+	}
+	var answer struct {
+		Error *struct {
+			Code int `json:"code"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return false, fmt.Errorf("read answer: %w", err)
+	}
+	if answer.Error != nil && answer.Error.Code != http.StatusNotFound {
+		return false, fmt.Errorf("refused by the server: %s", m.Data)
+	}
+	return answer.Error == nil, nil
 }
 
 func (l *Log) read(ctx context.Context, stream bus.Stream, from bus.Offset, limit, maxBytes int) ([]bus.Record, error) {
@@ -299,7 +377,7 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 	if err != nil {
 		return err
 	}
-	inbox := l.nc.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
 		return err
@@ -441,27 +519,25 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 	from := bus.Offset(1)
 	for {
 		n := 0
-		err := l.get(ctx, docs, getRequest{Seq: from, Batch: 1000, MaxBytes: maxPayload}, func(m *nats.Msg) error {
-			r, err := record(m, before)
-			if err != nil {
-				return err
-			}
-			n++
-			from = r.Offset + 1
-			name := r.Event.Topic
-			switch {
-			case !strings.HasPrefix(name, prefix):
-			case len(m.Data) == 0:
-				delete(out, name)
-			default:
-				out[name] = m.Data
-			}
-			return nil
+		_, err := l.settle(ctx, docs, from, func() (int, error) {
+			return n, l.get(ctx, docs, getRequest{Seq: from, Batch: 1000, MaxBytes: maxPayload}, func(m *nats.Msg) error {
+				r, err := record(m, before)
+				if err != nil {
+					return err
+				}
+				n++
+				from = r.Offset + 1
+				if name := r.Event.Topic; strings.HasPrefix(name, prefix) {
+					out[name] = m.Data
+				}
+				return nil
+			})
 		})
 		if err != nil {
 			return nil, fmt.Errorf("load documents: %w", err)
 		}
 		if n == 0 {
+			maps.DeleteFunc(out, func(_ string, doc []byte) bool { return len(doc) == 0 })
 			return out, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 const (
 	startLimit = 30 * time.Second
 	maxPayload = 8 << 20 // bytes of a message: an event and what is noted about it
-	owner      = "atoll" // the account that Atoll itself uses
+	owner      = "ATOLL" // the account and the user that Atoll itself uses; services have names in lower case
 )
 
 // Server is a NATS server inside this process.
@@ -27,6 +28,7 @@ type Server struct {
 	account  *server.Account
 	auth     *authority
 	password string
+	dir      string // where JetStream keeps what it stores
 }
 
 // ServerOptions are settings whose zero values are usable.
@@ -41,7 +43,7 @@ func StartServer(ctx context.Context, opts *ServerOptions) (*Server, error) {
 	if opts != nil {
 		o = *opts
 	}
-	out := &Server{auth: &authority{users: map[string]user{}}, password: newPassword()}
+	out := &Server{auth: &authority{users: map[string]user{}}, password: newPassword(), dir: o.Dir}
 	s, err := server.NewServer(&server.Options{
 		ServerName: "atoll", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, MaxPayload: maxPayload,
 		JetStream: o.Dir != "", StoreDir: o.Dir, SyncAlways: true, CustomClientAuthentication: out.auth,
@@ -81,6 +83,14 @@ func (s *Server) Connect() (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to event server: %w", err)
 	}
 	return nc, nil
+}
+
+// streams is the folder of the streams, or "" for a server without storage.
+func (s *Server) streams() string {
+	if s.dir == "" {
+		return ""
+	}
+	return filepath.Join(s.dir, "jetstream", owner, "streams")
 }
 
 // Close ends the server; what it has acknowledged is on disk.

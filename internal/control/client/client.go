@@ -99,6 +99,11 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.exchange(req)
+}
+
+// exchange returns the response of a request that succeeded; a problem document comes back as a *fault.Error.
+func (c *Client) exchange(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask control API: %w", err)

@@ -1,0 +1,25 @@
+package platform
+
+import (
+	"errors"
+
+	"github.com/atollhq/atoll/internal/bus/contract"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+)
+
+// Load reads the manifests of an application, and the contracts that they name.
+func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
+	app, faults := manifest.Load(dir, opts)
+	if app == nil || faults.HasErrors() {
+		return app, faults
+	}
+	_, err := contract.Compile(app)
+	if list, ok := errors.AsType[fault.List](err); ok {
+		return app, append(faults, list...)
+	}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return app, append(faults, e)
+	}
+	return app, faults
+}
