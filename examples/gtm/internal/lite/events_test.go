@@ -79,3 +79,23 @@ func TestDataThatAreNoneBecomeADeadLetterAtOnce(t *testing.T) {
 		t.Errorf("got %d", code)
 	}
 }
+
+func TestTheTraceOfAnEventGoesAlongWithWhatFollowsFromIt(t *testing.T) {
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	db := openEvents(t)
+	h := lite.On(db, func(ctx context.Context, tx *sql.Tx, data thing) error { return db.Add(ctx, tx, "thing.done", "", data) })
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/events", strings.NewReader(`{}`))
+	for name, value := range map[string]string{
+		"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "/services/test", "Ce-Type": "test",
+		"Ce-Traceparent": "00-" + trace + "-b7ad6b7169203331-01", "Content-Type": "application/json",
+	} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var extensions string
+	err := db.Read().QueryRowContext(t.Context(), "SELECT coalesce(extensions, '') FROM atoll_outbox").Scan(&extensions)
+	if err != nil || !strings.Contains(extensions, trace) {
+		t.Errorf("answered with %d, published with %q, %v", w.Code, extensions, err)
+	}
+}
