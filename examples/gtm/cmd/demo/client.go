@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,6 @@ type batch struct {
 	Duplicates int   `json:"duplicates"`
 	Rejected   int   `json:"rejected"`
 	Done       int   `json:"done"`
-	Stuck      int   `json:"stuck"`
 }
 
 func (b batch) lines() int { return b.Accepted + b.Duplicates + b.Rejected }
@@ -35,12 +35,23 @@ type report struct {
 }
 
 type lead struct {
-	State     string         `json:"state"`
-	Verdict   string         `json:"verdict"`
-	Owner     string         `json:"owner_name"`
-	Facts     map[string]any `json:"facts"`
-	CreatedAt time.Time      `json:"created_at"`
-	DoneAt    time.Time      `json:"done_at"`
+	ID        string          `json:"id"`
+	Email     string          `json:"email"`
+	State     string          `json:"state"`
+	Account   string          `json:"account"`
+	Verdict   string          `json:"verdict"`
+	Score     int             `json:"score"`
+	Owner     string          `json:"owner_name"`
+	Facts     map[string]fact `json:"facts"`
+	Deal      int64           `json:"opportunity_id"`
+	Stage     string          `json:"stage"`
+	CreatedAt time.Time       `json:"created_at"`
+	DoneAt    time.Time       `json:"done_at"`
+}
+
+type fact struct {
+	Value  any    `json:"value"`
+	Source string `json:"source"`
 }
 
 type client struct{ gateway string }
@@ -52,20 +63,20 @@ func (c *client) send(ctx context.Context, file string) (r report, err error) {
 		return r, err
 	}
 	defer f.Close()
-	return r, c.call(ctx, http.MethodPost, "/api/leads/import", f, &r)
+	return r, c.call(ctx, http.MethodPost, "/api/leads/import", "text/csv", f, &r)
 }
 
-// follow waits until every lead is done or stuck, or ctx ends. What fails for a moment is asked again.
+// follow waits until every lead is done, or ctx ends. What fails for a moment is asked again.
 func (c *client) follow(ctx context.Context, b batch, show *bar) (batch, error) {
 	look := time.NewTicker(200 * time.Millisecond)
 	defer look.Stop()
 	for {
 		var now batch
-		err := c.call(ctx, http.MethodGet, fmt.Sprintf("/api/leads/imports/%d", b.ID), nil, &now)
+		err := c.call(ctx, http.MethodGet, fmt.Sprintf("/api/leads/imports/%d", b.ID), "", nil, &now)
 		if err == nil {
 			b = now
 			show.draw(b)
-			if b.Done+b.Stuck >= b.Accepted {
+			if b.Done >= b.Accepted {
 				show.end()
 				return b, nil
 			}
@@ -88,7 +99,7 @@ func (c *client) leads(ctx context.Context, id int64) (all []lead, err error) {
 			Next  string `json:"next"`
 		}
 		q := url.Values{"import": {fmt.Sprint(id)}, "limit": {"500"}, "cursor": {cursor}}
-		if err := c.call(ctx, http.MethodGet, "/api/leads?"+q.Encode(), nil, &page); err != nil {
+		if err := c.call(ctx, http.MethodGet, "/api/leads?"+q.Encode(), "", nil, &page); err != nil {
 			return nil, err
 		}
 		all = append(all, page.Leads...)
@@ -99,13 +110,25 @@ func (c *client) leads(ctx context.Context, id int64) (all []lead, err error) {
 	}
 }
 
-func (c *client) call(ctx context.Context, method, path string, body io.Reader, out any) error {
+// json sends a value, if there is one, and decodes the answer, if it is wanted.
+func (c *client) json(ctx context.Context, method, path string, in, out any) error {
+	if in == nil {
+		return c.call(ctx, method, path, "", nil, out)
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, method, path, "application/json", bytes.NewReader(body), out)
+}
+
+func (c *client) call(ctx context.Context, method, path, media string, body io.Reader, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.gateway+path, body)
 	if err != nil {
 		return err
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "text/csv")
+		req.Header.Set("Content-Type", media)
 	}
 	resp, err := (&http.Client{}).Do(req)
 	if err != nil {
@@ -119,5 +142,28 @@ func (c *client) call(ctx context.Context, method, path string, body io.Reader, 
 		}
 		return errors.New(method + " " + path + ": " + resp.Status)
 	}
+	if out == nil {
+		return nil
+	}
 	return json.NewDecoder(resp.Body).Decode(out)
+}
+
+// await asks until the answer is as wanted, or ctx ends. What fails for a moment is asked again.
+func await[T any](ctx context.Context, ask func() (T, error), wanted func(T) bool) (got T, err error) {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		got, err = ask()
+		if err == nil && wanted(got) {
+			return got, nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			if err == nil {
+				err = fmt.Errorf("the time is up; the last answer was %+v", got)
+			}
+			return got, err
+		}
+	}
 }

@@ -1,9 +1,11 @@
 // Command demo sends a file of leads through the gateway, waits until every one is processed, and prints what
-// became of them.
+// became of them. Then it follows one lead through everything: its visits, which are a signal, the pipeline, the mails that
+// are written to it, and its answer, which ends them.
 //
 //	go run ./cmd/demo [-file data/companies.csv] [-wait 3m] [http://127.0.0.1:8080]
 //
-// It ends with code 1 when a lead that was accepted is not done in time, or when lines went missing.
+// It ends with code 1 when a lead that was accepted is not done in time, when lines went missing, or when the one lead does
+// not get what it should.
 package main
 
 import (
@@ -67,8 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer, terminal bool) error
 	}
 	printTable(out, report, leads, took)
 	if len(leads) != report.Accepted || last.Done != report.Accepted {
-		return fmt.Errorf("%d leads were accepted, %d are listed, %d are done, %d are stuck", report.Accepted, len(leads),
-			last.Done, last.Stuck)
+		return fmt.Errorf("%d leads were accepted, %d are listed, %d are done", report.Accepted, len(leads), last.Done)
 	}
-	return nil
+	return (&journey{c: c, out: out, began: time.Now()}).run(ctx)
 }

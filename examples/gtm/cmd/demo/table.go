@@ -23,13 +23,9 @@ func (b *bar) draw(now batch) {
 	if now.Accepted == 0 {
 		return
 	}
-	finished := now.Done + now.Stuck
-	part := float64(finished) / float64(now.Accepted)
-	rate := float64(finished) / time.Since(b.began).Seconds()
-	text := fmt.Sprintf("%3.0f%%  %d of %d leads, %.0f/s", part*100, finished, now.Accepted, rate)
-	if now.Stuck > 0 {
-		text += fmt.Sprintf(", %d stuck", now.Stuck)
-	}
+	part := float64(now.Done) / float64(now.Accepted)
+	rate := float64(now.Done) / time.Since(b.began).Seconds()
+	text := fmt.Sprintf("%3.0f%%  %d of %d leads, %.0f/s", part*100, now.Done, now.Accepted, rate)
 	if b.terminal {
 		const width = 36
 		full := int(part * width)
@@ -50,13 +46,13 @@ func (b *bar) end() {
 
 func printTable(out io.Writer, r report, leads []lead, took time.Duration) {
 	verdicts, owners := map[string]int{}, map[string]int{}
-	enriched, company, stuck := 0, 0, 0
+	enriched, company, open := 0, 0, 0
 	var times []time.Duration
 	for _, l := range leads {
 		if len(l.Facts) > 0 {
 			enriched++
 		}
-		if l.Facts["company"] != nil {
+		if _, known := l.Facts["company"]; known {
 			company++
 		}
 		if l.Verdict != "" {
@@ -68,7 +64,7 @@ func printTable(out io.Writer, r report, leads []lead, took time.Duration) {
 		if l.State == "done" {
 			times = append(times, l.DoneAt.Sub(l.CreatedAt))
 		} else {
-			stuck++
+			open++
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -86,7 +82,7 @@ func printTable(out io.Writer, r report, leads []lead, took time.Duration) {
 	for _, o := range sorted(owners) {
 		row("owner "+o, owners[o])
 	}
-	row("not done", stuck)
+	row("not done", open)
 	if len(times) > 0 {
 		slices.Sort(times)
 		row("p50, accepted to done", percentile(times, 50).Round(time.Millisecond))

@@ -5,6 +5,11 @@
 // When Write returns nil, what the function wrote is on disk (journal in WAL mode, synchronous=FULL). A function
 // that returns an error leaves nothing behind, and the others that share its commit are not touched.
 //
+// # Events
+//
+// With Options.Events the file also holds the service's outbox and inbox. Add publishes what a transaction makes, once
+// that is committed and only then; On takes deliveries, and makes the effect of an event once.
+//
 // # Ordering and backpressure
 //
 // Functions run one after another, in the order in which they came. The queue holds 256; a Write beyond waits
@@ -19,6 +24,7 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/atollhq/atoll/sdk"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -29,6 +35,9 @@ var ErrClosed = errors.New("database is closed")
 type Options struct {
 	// MaxBatch is how many functions share one commit at most; default 64.
 	MaxBatch int
+
+	// Events says that the service publishes by Add or takes events by On.
+	Events bool
 }
 
 // DB is a database that is open. It is safe for concurrent use.
@@ -39,6 +48,12 @@ type DB struct {
 	closing     chan struct{} // closed by Close
 	ended       chan struct{} // closed when the writer has ended
 	close       func() error  // once
+
+	outbox *sdk.Outbox // nil without Options.Events, as is inbox
+	inbox  *sdk.Inbox
+
+	mu      sync.Mutex    // guards changed
+	changed chan struct{} // closed and replaced at each commit
 }
 
 type job struct {
@@ -50,7 +65,10 @@ type job struct {
 // Open opens the file at path, makes it where it is missing, and brings its schema up to date: migrations are
 // SQL scripts that are run once each, in order; one that was ever released is never changed.
 func Open(ctx context.Context, path string, migrations []string, opts *Options) (*DB, error) {
-	db := &DB{queue: make(chan job, 256), maxBatch: 64, closing: make(chan struct{}), ended: make(chan struct{})}
+	db := &DB{
+		queue: make(chan job, 256), maxBatch: 64, closing: make(chan struct{}), ended: make(chan struct{}),
+		changed: make(chan struct{}),
+	}
 	if opts != nil && opts.MaxBatch > 0 {
 		db.maxBatch = opts.MaxBatch
 	}
@@ -65,7 +83,13 @@ func Open(ctx context.Context, path string, migrations []string, opts *Options) 
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), db.write.Close())
 	}
 	db.read.SetMaxOpenConns(4)
-	if err := db.migrate(ctx, migrations); err != nil {
+	if opts != nil && opts.Events {
+		err = db.setupEvents(ctx)
+	}
+	if err == nil {
+		err = db.migrate(ctx, migrations)
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.read.Close(), db.write.Close())
 	}
 	db.close = sync.OnceValue(func() error {
@@ -107,8 +131,23 @@ func (db *DB) Read() *sql.DB { return db.read }
 // Ping tells whether the database answers.
 func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) }
 
-// Write runs fn in a transaction, and returns when that is on disk. The context given to fn does not end with
-// the caller's: a statement that is interrupted would undo the whole commit. When ctx ends while fn waits for
+// Changed is closed at the next commit of this DB. Other programs share the file, so who must not miss what they write
+// looks from time to time as well.
+func (db *DB) Changed() <-chan struct{} {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.changed
+}
+
+func (db *DB) tell() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	close(db.changed)
+	db.changed = make(chan struct{})
+}
+
+// Write runs fn in a transaction, and returns when that is on disk. The context given to fn has the values of the
+// caller's, such as the trace, but does not end with it: a statement that is interrupted would undo the whole commit. When ctx ends while fn waits for
 // its turn, fn is not run; while it runs, Write returns at once and fn may yet be committed.
 func (db *DB) Write(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	j := job{ctx: ctx, fn: fn, done: make(chan error, 1)}
@@ -183,6 +222,9 @@ func (db *DB) commit(ctx context.Context, first job) {
 		err = fmt.Errorf("commit: %w", err)
 		_ = tx.Rollback() // the error of the commit is the one that matters
 	}
+	if err == nil {
+		db.tell()
+	}
 	for _, j := range written {
 		j.done <- err
 	}
@@ -195,7 +237,7 @@ func inSavepoint(ctx context.Context, tx *sql.Tx, j job) error {
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
 		return fmt.Errorf("savepoint: %w", err)
 	}
-	err := j.fn(ctx, tx)
+	err := j.fn(context.WithoutCancel(j.ctx), tx) //nolint:contextcheck // the caller's, who waits for this
 	if err != nil {
 		if _, undo := tx.ExecContext(ctx, "ROLLBACK TO one"); undo != nil {
 			err = errors.Join(err, fmt.Errorf("undo: %w", undo))

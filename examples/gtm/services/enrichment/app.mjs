@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { enrich } from './waterfall.mjs'
 
-const LIMIT = 16 * 1024
+const LIMIT = 64 * 1024
 
 class Problem extends Error {
   constructor (status, code, detail) {
@@ -11,29 +11,51 @@ class Problem extends Error {
 }
 
 /**
- * The service as an http.Server that does not listen yet.
- * @param {{providers: import('./waterfall.mjs').Provider[], log?: (level: string, msg: string, fields?: object) => void}} options
+ * The service as an http.Server that does not listen yet. It takes lead.captured at /events/lead-captured and publishes
+ * lead.enriched. Nothing is stored: an event that is delivered again is answered by the same event, of the same id, which
+ * whoever takes it takes once.
+ * @param {{providers: import('./waterfall.mjs').Provider[],
+ *   publish: (event: import('./publish.mjs').CloudEvent) => Promise<void>,
+ *   log?: (level: string, msg: string, fields?: object) => void}} options
  */
-export function app ({ providers, log = () => {} }) {
+export function app ({ providers, publish, log = () => {} }) {
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 180_000 }, (req, res) => {
     const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(req.headers.traceparent ?? '')?.[1]
     const ctx = { traceId, log: (level, msg, fields) => log(level, msg, { ...fields, trace_id: traceId }) }
-    route(req, res, providers, ctx).catch((error) => fail(req, res, error, ctx))
+    route(req, res, providers, publish, ctx).catch((error) => fail(req, res, error, ctx))
   })
   return server
 }
 
-async function route (req, res, providers, ctx) {
+async function route (req, res, providers, publish, ctx) {
   const { pathname } = new URL(req.url, 'http://service')
   if (pathname === '/healthz' && req.method === 'GET') return answer(res, 200, { status: 'ok' })
-  if (pathname !== '/enrich') throw new Problem(404, 'not-found', `There is nothing at ${pathname}.`)
+  if (pathname !== '/events/lead-captured') throw new Problem(404, 'not-found', `There is nothing at ${pathname}.`)
   if (req.method !== 'POST') {
     res.setHeader('Allow', 'POST')
     throw new Problem(405, 'method-not-allowed', 'Only POST is understood here.')
   }
-  const subject = subjectOf(await body(req))
+  const { lead } = await body(req)
+  const { domain } = subjectOf(lead)
   const onError = (provider, error) => ctx.log('WARN', 'provider failed', { provider, error: String(error) })
-  answer(res, 200, await enrich(providers, subject, { signal: patience(req, res), onError }))
+  const { facts } = await enrich(providers, { domain }, { signal: patience(req, res), onError })
+  await publish({
+    topic: 'lead.enriched',
+    id: `enriched-${lead.id}`,
+    key: lead.id,
+    traceparent: req.headers.traceparent,
+    data: { lead, company: companyOf(lead, facts), facts }
+  })
+  res.writeHead(204).end() // only now: what is published is on disk
+}
+
+// companyOf is the company that the lead belongs to. Who writes from a free-mail or disposable address belongs to none,
+// unless the person names its domain.
+function companyOf (lead, facts) {
+  const kind = facts.email_kind?.value
+  const named = lead.company_domain !== lead.address_domain
+  const domain = kind !== 'disposable' && (named || kind === 'work') ? lead.company_domain : ''
+  return { domain, name: facts.company?.value || lead.company || '', country: facts.country?.value ?? '' }
 }
 
 // patience ends with the client, or with the time that Atoll-Deadline leaves.
@@ -56,7 +78,7 @@ async function body (req) {
     chunks.push(chunk)
   }
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) ?? {}
   } catch {
     throw new Problem(400, 'bad-json', 'The body is not JSON.')
   }
@@ -67,8 +89,8 @@ const DOMAIN = /^(?=.{3,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2
 function subjectOf (input) {
   const email = typeof input?.email === 'string' ? input.email.trim().toLowerCase() : ''
   const domain = email.slice(email.lastIndexOf('@') + 1)
-  if (email.lastIndexOf('@') < 1 || !DOMAIN.test(domain)) {
-    throw new Problem(422, 'bad-email', 'The field "email" must hold an email address.')
+  if (typeof input?.id !== 'string' || email.lastIndexOf('@') < 1 || !DOMAIN.test(domain)) {
+    throw new Problem(422, 'bad-lead', 'The event must hold a lead with an id and an email address.')
   }
   return { domain }
 }

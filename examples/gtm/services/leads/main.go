@@ -1,4 +1,4 @@
-// Command leads takes leads in and drives each through the pipeline.
+// Command leads takes leads in and tells how far each has come.
 package main
 
 import (
@@ -18,17 +18,10 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	calls, err := leads.Dial(nil)
-	if err != nil {
-		return err
-	}
 	store, err := leads.Open(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	pipeline := leads.NewPipeline(store, calls, log, &leads.PipelineOptions{Replica: os.Getenv("ATOLL_REPLICA")})
-	stop := pipeline.Start(ctx)
-	defer stop() // before the store is closed
 	return sdk.Serve(ctx, leads.Handler(store), &sdk.Options{Logger: log, Ready: store.Ping})
 }

@@ -24,5 +24,15 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("rules in %s: %w", name, err)
 	}
-	return sdk.Serve(ctx, qualification.Handler(rules), &sdk.Options{Logger: log})
+	leads, err := sdk.Client("leads", nil)
+	if err != nil {
+		return err
+	}
+	defer leads.Close()
+	bus, err := sdk.NewPublisher(nil)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	return sdk.Serve(ctx, qualification.Handler(rules, leads, bus), &sdk.Options{Logger: log})
 }

@@ -5,10 +5,9 @@
 //
 // # Guarantees
 //
-// A call that returned is on disk. Intake of the same lead twice changes nothing the second time. A stage changes
-// only along Transitions, and each change is kept with its time and reason. Changes are numbered without gaps in
-// the order in which they were committed, so that a reader who asks for those after the last one it saw misses
-// none.
+// A call that returned is on disk. A lead is taken once, however often its event is delivered. A stage changes only along
+// Transitions; each change is kept with its time and reason, and published as deal.changed by the transaction that makes
+// it. The changes of one deal are delivered in order.
 package crm
 
 import (
@@ -103,6 +102,15 @@ type Account struct {
 	Country   string    `json:"country"`
 	Owner     string    `json:"owner"`
 	CreatedAt time.Time `json:"created_at"`
+
+	Activities []Activity `json:"activities,omitempty"` // only where one account is asked for
+}
+
+// Activity is something that people of a company did.
+type Activity struct {
+	Signal string    `json:"signal"` // the name of the rule that saw it
+	Text   string    `json:"text"`
+	At     time.Time `json:"at"`
 }
 
 // Contact is a person.
@@ -153,31 +161,31 @@ type Deal struct {
 	History   []Step   `json:"history"`
 }
 
-// Change says that the stage of the opportunity of some leads is now this.
+// Change says that the stage of the opportunity of some leads is now this: the data of deal.changed.
 type Change struct {
-	Number int64    `json:"number"`
-	Stage  Stage    `json:"stage"`
-	Leads  []string `json:"leads"`
+	OpportunityID int64    `json:"opportunity_id"`
+	Stage         Stage    `json:"stage"`
+	Leads         []string `json:"leads"`
 }
 
-// Lead is what the intake takes.
+// Lead is a person whom sales or marketing takes over.
 type Lead struct {
-	LeadID      string `json:"lead_id"`
-	Email       string `json:"email"`
-	Name        string `json:"name"`
-	JobTitle    string `json:"job_title"`
-	Domain      string `json:"domain"` // the company's; empty for a free-mail address
-	Company     string `json:"company"`
-	Country     string `json:"country"`
-	Owner       string `json:"owner"`
-	Opportunity bool   `json:"opportunity"` // whether the lead makes a deal, or is only kept in touch with
-	Synthetic   bool   `json:"synthetic"`
+	LeadID      string
+	Email       string
+	Name        string
+	JobTitle    string
+	Domain      string // the company's; empty for a free-mail address
+	Company     string
+	Country     string
+	Owner       string
+	Opportunity bool // whether the lead makes a deal, or is only kept in touch with
+	Synthetic   bool
 }
 
-// Taken is what became of a lead.
-type Taken struct {
-	AccountID     int64 `json:"account_id"`
-	ContactID     int64 `json:"contact_id"`
-	OpportunityID int64 `json:"opportunity_id"` // 0: none
-	Stage         Stage `json:"stage,omitempty"`
+// taken is what became of a lead.
+type taken struct {
+	AccountID     int64
+	ContactID     int64
+	OpportunityID int64 // 0: none
+	Stage         Stage
 }

@@ -1,63 +1,116 @@
 package crm_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"example.com/gtm/internal/contracttest"
+	"example.com/gtm/internal/eventtest"
 	"example.com/gtm/services/crm/internal/crm"
 )
 
 func open(t *testing.T) *crm.Store {
 	t.Helper()
-	s, err := crm.Open(t.Context(), filepath.Join(t.TempDir(), "crm.db"))
+	s, _ := openFile(t)
+	return s
+}
+
+func openFile(t *testing.T) (*crm.Store, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "crm.db")
+	s, err := crm.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return s, path
 }
 
 func lead(id, email string) crm.Lead {
 	return crm.Lead{
 		LeadID: id, Email: email, Name: "Ada Kim", JobTitle: "Head of Platform", Domain: "stripe.com",
-		Company: "Stripe", Country: "US", Owner: "emea-1", Opportunity: true, Synthetic: true,
+		Company: "Stripe", Country: "US", Owner: "emea-1",
 	}
 }
 
-func take(t *testing.T, s *crm.Store, l crm.Lead) crm.Taken {
+// routed is the event about a lead that has an owner.
+func routed(l crm.Lead) map[string]any {
+	first, last, _ := strings.Cut(l.Name, " ")
+	return map[string]any{
+		"lead": map[string]any{
+			"id": l.LeadID, "email": l.Email, "first_name": first, "last_name": last, "job_title": l.JobTitle, "synthetic": true, "more": 1,
+		},
+		"company":    map[string]any{"domain": l.Domain, "name": l.Company, "country": l.Country},
+		"judgement":  map[string]any{"verdict": "MQL"},
+		"assignment": map[string]any{"owner": l.Owner},
+	}
+}
+
+func deliver(t *testing.T, s *crm.Store, topic, id string, data any) {
 	t.Helper()
-	taken, err := s.Intake(t.Context(), l)
-	if err != nil {
-		t.Fatal(err)
+	if code := eventtest.Deliver(t, crm.Handler(s), "/events/"+topic, id, data); code/100 != 2 {
+		t.Errorf("%s %s: answered with %d", topic, id, code)
 	}
-	return taken
 }
 
-func TestALeadTakenTwiceChangesNothing(t *testing.T) {
-	s := open(t)
-	first := take(t, s, lead("1", "ada@stripe.com"))
+// take delivers lead.routed, and returns the newest deal.
+func take(t *testing.T, s *crm.Store, l crm.Lead) crm.Opportunity {
+	t.Helper()
+	deliver(t, s, "lead-routed", "routed-"+l.LeadID, routed(l))
+	deals, _, err := s.Opportunities(t.Context(), crm.Filter{Limit: 1})
+	if err != nil || len(deals) != 1 {
+		t.Fatal(deals, err)
+	}
+	return deals[0]
+}
+
+func TestALeadThatIsDeliveredOftenIsTakenAndPublishedOnce(t *testing.T) {
+	s, path := openFile(t)
 	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if again, err := s.Intake(t.Context(), lead("1", "ada@stripe.com")); err != nil || again != first {
-				t.Errorf("got %+v %v, want %+v", again, err, first)
-			}
-		})
+	for i := range 20 {
+		wg.Go(func() { deliver(t, s, "lead-routed", fmt.Sprint(i%2), routed(lead("1", "ada@stripe.com"))) })
 	}
 	wg.Wait()
 	deals, _, err := s.Opportunities(t.Context(), crm.Filter{Limit: 10})
 	if err != nil || len(deals) != 1 {
 		t.Errorf("%d deals, %v", len(deals), err)
+	}
+	if events := eventtest.Outbox(t, path); len(events) != 1 {
+		t.Errorf("published %+v", events)
+	}
+}
+
+func TestWhoIsToBeKeptInTouchWithIsAContactWithoutADeal(t *testing.T) {
+	s, path := openFile(t)
+	for _, verdict := range []string{"nurture", "MQL", "disqualified"} {
+		e := routed(lead(verdict, verdict+"@stripe.com"))
+		e["judgement"] = map[string]any{"verdict": verdict}
+		deliver(t, s, "lead-qualified", verdict, e)
+	}
+	contacts, _, err := s.Contacts(t.Context(), crm.Filter{Limit: 10})
+	if err != nil || len(contacts) != 1 || contacts[0].Email != "nurture@stripe.com" || contacts[0].Name != "Ada Kim" || !contacts[0].Synthetic {
+		t.Errorf("got %+v %v", contacts, err)
+	}
+	if events := eventtest.Outbox(t, path); len(events) != 0 {
+		t.Errorf("published %+v", events)
+	}
+}
+
+func TestASignalIsKeptWithTheCompanyAlsoBeforeItIsAnAccount(t *testing.T) {
+	s := open(t)
+	signal := map[string]any{"rule": "pricing", "text": "saw the prices", "company": "Stripe.com", "at": "2026-11-22T10:00:00Z"}
+	deliver(t, s, "signal-detected", "1", signal)
+	deliver(t, s, "signal-detected", "1", signal)
+	deliver(t, s, "signal-detected", "2", map[string]any{"rule": "pricing", "text": "who is it?", "at": "2026-11-22T10:00:00Z"})
+	account, err := s.Account(t.Context(), take(t, s, lead("1", "ada@stripe.com")).AccountID)
+	if err != nil || len(account.Activities) != 1 || account.Activities[0].Text != "saw the prices" {
+		t.Errorf("got %+v %v", account, err)
 	}
 }
 
@@ -67,10 +120,10 @@ func TestPeopleOfOneCompanyShareItsOpenDealAsBuyingCommittee(t *testing.T) {
 	other := lead("2", "ben@stripe.com")
 	other.JobTitle = "Procurement Manager"
 	second := take(t, s, other)
-	if first.OpportunityID != second.OpportunityID || first.AccountID != second.AccountID {
+	if first.ID != second.ID || first.AccountID != second.AccountID {
 		t.Fatalf("got %+v and %+v", first, second)
 	}
-	deal, err := s.Deal(t.Context(), first.OpportunityID)
+	deal, err := s.Deal(t.Context(), first.ID)
 	if err != nil || len(deal.Committee) != 2 || deal.Committee[0].Role != crm.RoleDecisionMaker ||
 		deal.Committee[1].Role != crm.RoleProcurement {
 		t.Errorf("got %+v, %v", deal.Committee, err)
@@ -79,7 +132,7 @@ func TestPeopleOfOneCompanyShareItsOpenDealAsBuyingCommittee(t *testing.T) {
 
 func TestStagesChangeOnlyAlongLegalTransitions(t *testing.T) {
 	s := open(t)
-	deal := take(t, s, lead("1", "ada@stripe.com")).OpportunityID
+	deal := take(t, s, lead("1", "ada@stripe.com")).ID
 	legal := []crm.Stage{
 		crm.StageDiscovery, crm.StageClosedLost, crm.StageDiscovery, crm.StageProposal, crm.StageNegotiation, crm.StageClosedWon,
 	}
@@ -105,11 +158,11 @@ func TestStagesChangeOnlyAlongLegalTransitions(t *testing.T) {
 
 func TestALostDealIsNotTakenUpAgainBesideAnOpenOne(t *testing.T) {
 	s := open(t)
-	lost := take(t, s, lead("1", "ada@stripe.com")).OpportunityID
+	lost := take(t, s, lead("1", "ada@stripe.com")).ID
 	if err := s.Move(t.Context(), lost, crm.StageClosedLost, "budget"); err != nil {
 		t.Fatal(err)
 	}
-	if fresh := take(t, s, lead("2", "ben@stripe.com")).OpportunityID; fresh == lost {
+	if fresh := take(t, s, lead("2", "ben@stripe.com")).ID; fresh == lost {
 		t.Error("a new lead joined a deal that is lost")
 	}
 	if err := s.Move(t.Context(), lost, crm.StageDiscovery, ""); !errors.Is(err, crm.ErrOpenDeal) {
@@ -150,32 +203,29 @@ func TestPagesHoldEveryRowOnceAndSearchTakesTextLiterally(t *testing.T) {
 	}
 }
 
-func TestAReaderOfChangesMissesNone(t *testing.T) {
-	s := open(t)
-	srv := httptest.NewServer(crm.Handler(s))
-	defer srv.Close()
-	deal := take(t, s, lead("lead-1", "ada@stripe.com")).OpportunityID
-	got := make(chan string)
-	go func() {
-		resp, err := srv.Client().Get(srv.URL + "/changes?after=0&wait=20")
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		got <- string(body)
-	}()
+func TestEveryChangeOfADealIsPublishedInOrderWithItsLeads(t *testing.T) {
+	s, path := openFile(t)
+	deal := take(t, s, lead("1", "ada@stripe.com")).ID
+	take(t, s, lead("2", "ben@stripe.com"))
 	if err := s.Move(t.Context(), deal, crm.StageDiscovery, ""); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case body := <-got:
-		if !strings.Contains(body, `"number":1,"stage":"discovery","leads":["lead-1"]`) {
-			t.Errorf("got %s", body)
+	if err := s.Move(t.Context(), deal, crm.StageDiscovery, ""); err != nil { // no change, no event
+		t.Fatal(err)
+	}
+	events := eventtest.Outbox(t, path)
+	want := []string{
+		`{"opportunity_id":1,"stage":"new","leads":["1"]}`, `{"opportunity_id":1,"stage":"new","leads":["2"]}`,
+		`{"opportunity_id":1,"stage":"discovery","leads":["1","2"]}`,
+	}
+	if len(events) != len(want) {
+		t.Fatalf("published %+v", events)
+	}
+	for i, e := range events {
+		eventtest.Conforms(t, "../../events/deal.changed.json", e.Data)
+		if string(e.Data) != want[i] || e.Key != "deal-1" {
+			t.Errorf("published %s of key %s, want %s", e.Data, e.Key, want[i])
 		}
-	case <-time.After(15 * time.Second):
-		t.Fatal("the reader was not told")
 	}
 }
 
@@ -198,15 +248,8 @@ func TestTheContractIsTrue(t *testing.T) {
 			t.Errorf("%s %s %s: %s, want %d", method, path, body, resp.Status, want)
 		}
 	}
-	body, err := json.Marshal(lead("1", "ada@stripe.com"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	call("POST", "/intake", string(body), 200)
-	call("POST", "/intake", strings.Replace(string(body), "ada@", "ben@", 1), 200)
-	call("POST", "/intake", `{"lead_id":"x","email":"nobody"}`, 422)
-	call("GET", "/changes", "", 200)
-	call("GET", "/changes?after=x", "", 400)
+	take(t, s, lead("1", "ada@stripe.com"))
+	deliver(t, s, "signal-detected", "1", map[string]any{"rule": "r", "text": "x", "company": "stripe.com", "at": "2026-11-22T10:00:00Z"})
 	for _, name := range []string{"accounts", "contacts", "opportunities"} {
 		call("GET", "/api/crm/"+name+"?q=s&limit=1", "", 200)
 		call("GET", "/api/crm/"+name+"?limit=many", "", 400)

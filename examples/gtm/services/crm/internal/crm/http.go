@@ -4,26 +4,19 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/mail"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
+	"example.com/gtm/internal/lite"
 	"github.com/atollhq/atoll/sdk"
 )
 
-// longestWait is how long a reader of changes may wait for one.
-const longestWait = 25 * time.Second
-
-// Handler answers over HTTP; openapi.yaml is its contract.
+// Handler answers over HTTP: openapi.yaml is its contract, service.yaml says which events it takes.
 func Handler(s *Store) http.Handler {
 	h := &handler{s}
 	mux := http.NewServeMux()
 	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"POST /intake":                                           h.intake,
-		"GET /changes":                                           h.changes,
 		"GET /api/crm/accounts":                                  h.accounts,
 		"GET /api/crm/accounts/{id}":                             h.account,
 		"GET /api/crm/contacts":                                  h.contacts,
@@ -37,6 +30,9 @@ func Handler(s *Store) http.Handler {
 			return problem(serve(w, r))
 		}))
 	}
+	mux.Handle("POST /events/lead-qualified", lite.On(s.db, s.qualified))
+	mux.Handle("POST /events/lead-routed", lite.On(s.db, s.routed))
+	mux.Handle("POST /events/signal-detected", lite.On(s.db, s.signal))
 	return mux
 }
 
@@ -55,52 +51,6 @@ func problem(err error) error {
 		return sdk.Error(http.StatusConflict, "foreign-contact", "The contact belongs to another account.")
 	}
 	return err
-}
-
-func (h *handler) intake(w http.ResponseWriter, r *http.Request) error {
-	var lead Lead
-	if err := sdk.DecodeJSON(r, &lead, 64<<10); err != nil {
-		return err
-	}
-	lead.Email, lead.Domain = strings.ToLower(lead.Email), strings.ToLower(lead.Domain)
-	if a, err := mail.ParseAddress(lead.Email); lead.LeadID == "" || err != nil || a.Address != lead.Email {
-		return sdk.Error(http.StatusUnprocessableEntity, "bad-lead", `The fields "lead_id" and "email" are needed.`)
-	}
-	taken, err := h.store.Intake(r.Context(), lead)
-	if err != nil {
-		return err
-	}
-	return sdk.WriteJSON(w, http.StatusOK, taken)
-}
-
-// changes is a long poll: it answers at once when there are changes, else when there are or the time is up.
-func (h *handler) changes(w http.ResponseWriter, r *http.Request) error {
-	after, err := number(r.URL.Query(), "after", 0)
-	if err != nil {
-		return err
-	}
-	wait, err := number(r.URL.Query(), "wait", 0)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), min(time.Duration(wait)*time.Second, longestWait))
-	defer cancel()
-	for {
-		changed := h.store.Changed() // before the look, so that no change falls between
-		found, err := h.store.Changes(r.Context(), after, 500)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-			case <-sdk.Stopping(r.Context()):
-			}
-		}
-		return sdk.WriteJSON(w, http.StatusOK, map[string]any{"changes": found})
-	}
 }
 
 func (h *handler) accounts(w http.ResponseWriter, r *http.Request) error {

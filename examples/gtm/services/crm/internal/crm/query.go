@@ -86,9 +86,21 @@ func (s *Store) Accounts(ctx context.Context, f Filter) (found []Account, more b
 	return found, more, err
 }
 
-// Account finds one account.
+// Account finds one account, with the newest of its activities.
 func (s *Store) Account(ctx context.Context, id int64) (Account, error) {
-	return one(query(ctx, s, "SELECT id, domain, name, country, owner, created FROM accounts WHERE id = ?", []any{id}, scanAccount))
+	a, err := one(query(ctx, s, "SELECT id, domain, name, country, owner, created FROM accounts WHERE id = ?", []any{id}, scanAccount))
+	if err != nil {
+		return a, err
+	}
+	const most = 100
+	a.Activities, err = query(ctx, s, "SELECT signal, text, at FROM activities WHERE domain = ? ORDER BY at DESC LIMIT ?",
+		[]any{a.Domain, most}, func(rows *sql.Rows, x *Activity) error {
+			var at int64
+			err := rows.Scan(&x.Signal, &x.Text, &at)
+			x.At = time.UnixMilli(at).UTC()
+			return err
+		})
+	return a, err
 }
 
 func scanAccount(rows *sql.Rows, a *Account) error {
@@ -171,20 +183,6 @@ func (s *Store) Deal(ctx context.Context, id int64) (Deal, error) {
 			return err
 		})
 	return Deal{Opportunity: o, Committee: committee, History: history}, err
-}
-
-// Changes are the changes of stages after the given number, at most limit.
-func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]Change, error) {
-	// SQLite gives numbers and commits in the same order, since there is one writer at a time.
-	return query(ctx, s, `SELECT s.number, s.to_stage, coalesce(group_concat(l.lead_id), '')
-		FROM steps s LEFT JOIN leads l ON l.opportunity_id = s.opportunity_id
-		WHERE s.number > ? GROUP BY s.number ORDER BY s.number LIMIT ?`, []any{after, limit},
-		func(rows *sql.Rows, c *Change) error {
-			var leads string
-			err := rows.Scan(&c.Number, &c.Stage, &leads)
-			c.Leads = strings.FieldsFunc(leads, func(r rune) bool { return r == ',' })
-			return err
-		})
 }
 
 func cut[T any](found []T, limit int) ([]T, bool) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"example.com/gtm/internal/lite"
@@ -21,12 +20,7 @@ var (
 )
 
 // Store is the database. It is safe for concurrent use.
-type Store struct {
-	db *lite.DB
-
-	mu      sync.Mutex    // guards changed
-	changed chan struct{} // closed and replaced at each change of a stage
-}
+type Store struct{ db *lite.DB }
 
 func migrations() []string {
 	return []string{`
@@ -79,16 +73,24 @@ func migrations() []string {
 		reason         TEXT NOT NULL,
 		at             INTEGER NOT NULL
 	);
-	CREATE INDEX steps_opportunity ON steps (opportunity_id)`}
+	CREATE INDEX steps_opportunity ON steps (opportunity_id)`, `
+	CREATE TABLE activities ( -- what people of a company do, also before it is an account
+		id     INTEGER PRIMARY KEY,
+		domain TEXT NOT NULL,
+		signal TEXT NOT NULL,
+		text   TEXT NOT NULL,
+		at     INTEGER NOT NULL
+	);
+	CREATE INDEX activities_domain ON activities (domain, at)`}
 }
 
 // Open opens the file at path.
 func Open(ctx context.Context, path string) (*Store, error) {
-	db, err := lite.Open(ctx, path, migrations(), nil)
+	db, err := lite.Open(ctx, path, migrations(), &lite.Options{Events: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, changed: make(chan struct{})}, nil
+	return &Store{db: db}, nil
 }
 
 // Close closes the file.
@@ -97,52 +99,41 @@ func (s *Store) Close() error { return s.db.Close() }
 // Ping tells whether the store can work.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
-// Changed is closed at the next change of a stage.
-func (s *Store) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-func (s *Store) tell() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// Intake takes a lead over: its account and contact are made or brought up to date, and the lead joins the
-// account's open opportunity or begins one. A lead that was taken before gets what it got then.
-func (s *Store) Intake(ctx context.Context, lead Lead) (Taken, error) {
-	var t Taken
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		now := time.Now().UnixMilli()
-		var err error
-		if t, err = takenBefore(ctx, tx, lead.LeadID); !errors.Is(err, sql.ErrNoRows) {
+// take takes a lead over: its account and contact are made or brought up to date, and the lead joins the account's open
+// opportunity or begins one, which is published. A lead that was taken before keeps what it got then.
+func (s *Store) take(ctx context.Context, tx *sql.Tx, lead Lead) error {
+	now := time.Now().UnixMilli()
+	before, err := takenBefore(ctx, tx, lead.LeadID)
+	if err != nil || before {
+		return err
+	}
+	var t taken
+	if t.AccountID, err = upsertAccount(ctx, tx, lead, now); err != nil {
+		return err
+	}
+	if t.ContactID, err = upsertContact(ctx, tx, lead, t.AccountID, now); err != nil {
+		return err
+	}
+	if lead.Opportunity {
+		if err := join(ctx, tx, lead, &t, now); err != nil {
 			return err
 		}
-		if t.AccountID, err = upsertAccount(ctx, tx, lead, now); err != nil {
-			return err
-		}
-		if t.ContactID, err = upsertContact(ctx, tx, lead, t.AccountID, now); err != nil {
-			return err
-		}
-		if lead.Opportunity {
-			if err := join(ctx, tx, lead, &t, now); err != nil {
-				return err
-			}
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO leads VALUES (?, ?, ?)", lead.LeadID, t.ContactID, orNull(t.OpportunityID))
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO leads VALUES (?, ?, ?)", lead.LeadID, t.ContactID, orNull(t.OpportunityID))
+	if err != nil || !lead.Opportunity {
 		return wrap("store lead", err)
-	})
-	return t, err
+	}
+	return s.publish(ctx, tx, Change{OpportunityID: t.OpportunityID, Stage: t.Stage, Leads: []string{lead.LeadID}})
 }
 
-func takenBefore(ctx context.Context, tx *sql.Tx, lead string) (t Taken, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT coalesce(c.account_id, 0), c.id, coalesce(o.id, 0), coalesce(o.stage, '')
-		FROM leads l JOIN contacts c ON c.id = l.contact_id LEFT JOIN opportunities o ON o.id = l.opportunity_id
-		WHERE l.lead_id = ?`, lead).Scan(&t.AccountID, &t.ContactID, &t.OpportunityID, &t.Stage)
-	return t, wrap("find lead", err)
+// publish says where the deal of some leads stands. Changes of one deal stay in order.
+func (s *Store) publish(ctx context.Context, tx *sql.Tx, c Change) error {
+	return s.db.Add(ctx, tx, topicDealChanged, fmt.Sprint("deal-", c.OpportunityID), c)
+}
+
+func takenBefore(ctx context.Context, tx *sql.Tx, lead string) (before bool, err error) {
+	err = tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM leads WHERE lead_id = ?)", lead).Scan(&before)
+	return before, wrap("find lead", err)
 }
 
 // upsertAccount fills what is empty and overwrites nothing: people may have corrected it.
@@ -171,7 +162,7 @@ func upsertContact(ctx context.Context, tx *sql.Tx, lead Lead, account, now int6
 }
 
 // join makes the lead part of the account's open opportunity, or begins one.
-func join(ctx context.Context, tx *sql.Tx, lead Lead, t *Taken, now int64) error {
+func join(ctx context.Context, tx *sql.Tx, lead Lead, t *taken, now int64) error {
 	err := tx.QueryRowContext(ctx, `SELECT id, stage FROM opportunities
 		WHERE account_id = ? AND stage NOT IN ('closed_won', 'closed_lost')`, t.AccountID).Scan(&t.OpportunityID, &t.Stage)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -196,8 +187,7 @@ func join(ctx context.Context, tx *sql.Tx, lead Lead, t *Taken, now int64) error
 
 // Move changes the stage of an opportunity. The same stage again is no change and no error.
 func (s *Store) Move(ctx context.Context, id int64, to Stage, reason string) error {
-	moved := false
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var from Stage
 		var account sql.NullInt64
 		err := tx.QueryRowContext(ctx, "SELECT stage, account_id FROM opportunities WHERE id = ?", id).Scan(&from, &account)
@@ -218,13 +208,32 @@ func (s *Store) Move(ctx context.Context, id int64, to Stage, reason string) err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO steps (opportunity_id, from_stage, to_stage, reason, at)
 			VALUES (?, ?, ?, ?, ?)`, id, from, to, reason, now)
-		moved = err == nil
-		return wrap("store step", err)
+		if err != nil {
+			return wrap("store step", err)
+		}
+		leads, err := leadsOf(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		return s.publish(ctx, tx, Change{OpportunityID: id, Stage: to, Leads: leads})
 	})
-	if err == nil && moved {
-		s.tell()
+}
+
+func leadsOf(ctx context.Context, tx *sql.Tx, opportunity int64) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT lead_id FROM leads WHERE opportunity_id = ? ORDER BY lead_id", opportunity)
+	if err != nil {
+		return nil, wrap("find leads", err)
 	}
-	return err
+	defer func() { _ = rows.Close() }()
+	leads := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, wrap("find leads", err)
+		}
+		leads = append(leads, id)
+	}
+	return leads, wrap("find leads", rows.Err())
 }
 
 func noOpenDeal(ctx context.Context, tx *sql.Tx, account int64) error {

@@ -22,10 +22,10 @@ func Handler(s *Store) http.Handler {
 		"POST /api/leads":             h.submit,
 		"GET /api/leads":              h.list,
 		"GET /api/leads/{id}":         h.show,
-		"POST /api/leads/{id}/retry":  h.retry,
 		"POST /api/leads/import":      h.takeFile,
 		"GET /api/leads/imports/{id}": h.showImport,
 		"GET /api/leads/events":       h.events,
+		"GET /companies/{domain}":     h.company, // for services; the gateway has no route here
 	} {
 		mux.Handle(pattern, sdk.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			err := serve(w, r)
@@ -34,6 +34,9 @@ func Handler(s *Store) http.Handler {
 			}
 			return err
 		}))
+	}
+	for pattern, deliver := range s.deliveries() {
+		mux.Handle(pattern, deliver)
 	}
 	return mux
 }
@@ -152,13 +155,11 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request) error {
 	return sdk.WriteJSON(w, http.StatusOK, lead)
 }
 
-// retry makes a lead that is stuck or waits due now.
-func (h *handler) retry(w http.ResponseWriter, r *http.Request) error {
-	if _, err := h.store.Get(r.Context(), r.PathValue("id")); err != nil {
+// company tells how many leads a company has.
+func (h *handler) company(w http.ResponseWriter, r *http.Request) error {
+	n, err := h.store.Contacts(r.Context(), strings.ToLower(r.PathValue("domain")))
+	if err != nil {
 		return err
 	}
-	if err := h.store.Retry(r.Context(), r.PathValue("id")); err != nil {
-		return err
-	}
-	return h.show(w, r)
+	return sdk.WriteJSON(w, http.StatusOK, map[string]int{"contacts": n})
 }

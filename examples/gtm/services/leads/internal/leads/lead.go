@@ -65,10 +65,6 @@ type Lead struct {
 	TraceID   string     `json:"trace_id,omitempty"`
 	Result
 
-	Attempts int    `json:"attempts,omitempty"` // of the current step that failed
-	Stuck    bool   `json:"stuck"`              // the step failed for good
-	Trouble  string `json:"trouble,omitempty"`  // why the last try failed, for people
-
 	Later []Later `json:"later,omitempty"` // what the person sent since; only where one lead is asked for
 }
 
@@ -94,15 +90,6 @@ type Result struct {
 	RoutedBecause []string        `json:"routed_because,omitempty"`
 	OpportunityID int64           `json:"opportunity_id,omitempty"`
 	Stage         string          `json:"stage,omitempty"` // of the opportunity
-}
-
-// Text is a fact's value if it is a text, else "".
-func (r Result) Text(fact string) string {
-	var s string
-	if json.Unmarshal(r.Facts[fact].Value, &s) != nil {
-		return ""
-	}
-	return s
 }
 
 // Interests are what a lead may be interested in.
@@ -236,5 +223,9 @@ func (s Submission) company() string {
 	if s.Domain != "" {
 		return s.Domain
 	}
+	return s.addressDomain()
+}
+
+func (s Submission) addressDomain() string {
 	return Registered(s.Email[strings.LastIndexByte(s.Email, '@')+1:])
 }

@@ -2,19 +2,14 @@ package leads_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"example.com/gtm/internal/eventtest"
 	"example.com/gtm/services/leads/internal/leads"
-	"github.com/atollhq/atoll/sdk"
 )
 
 func open(t *testing.T, path string) *leads.Store {
@@ -49,91 +44,6 @@ func accept(t *testing.T, s *leads.Store, email string) leads.Accepted {
 	}
 	return a[0]
 }
-
-// services stands for the four services; each call asks broken first.
-type services struct {
-	mu     sync.Mutex // guards all
-	calls  map[string]int
-	broken func(call string, n int) error
-	stages chan []leads.StageChange
-}
-
-func newServices() *services {
-	return &services{
-		calls: map[string]int{}, broken: func(string, int) error { return nil }, stages: make(chan []leads.StageChange, 1),
-	}
-}
-
-func (s *services) called(call string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls[call]++
-	return s.broken(call, s.calls[call])
-}
-
-func (s *services) Enrich(_ context.Context, lead *leads.Lead) (map[string]leads.Fact, error) {
-	kind := `"work"`
-	if strings.HasSuffix(lead.Email, "@gmail.com") {
-		kind = `"free"`
-	}
-	facts := map[string]leads.Fact{"email_kind": {Value: json.RawMessage(kind), Source: "test"}}
-	return facts, s.called("enrich")
-}
-
-func (s *services) Qualify(_ context.Context, _ *leads.Lead, contacts int) (leads.Judgement, error) {
-	return leads.Judgement{Verdict: "MQL", Score: 70, Reasons: []string{fmt.Sprint(contacts, " contacts")}}, s.called("qualify")
-}
-
-func (s *services) Route(context.Context, *leads.Lead) (leads.Assignment, error) {
-	return leads.Assignment{Owner: "emea-1", OwnerName: "EMEA desk 1", Territory: "EMEA", Segment: "small"}, s.called("route")
-}
-
-func (s *services) Record(context.Context, *leads.Lead) (leads.Recorded, error) {
-	return leads.Recorded{OpportunityID: 7, Stage: "new"}, s.called("record")
-}
-
-func (s *services) Changes(ctx context.Context, _ int64) ([]leads.StageChange, error) {
-	select {
-	case c := <-s.stages:
-		return c, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func start(t *testing.T, s *leads.Store, calls leads.Calls) (stop func()) {
-	t.Helper()
-	p := leads.NewPipeline(s, calls, slog.New(slog.DiscardHandler), &leads.PipelineOptions{
-		Workers: 4, Patience: 5 * time.Second, Backoff: func(int) time.Duration { return time.Millisecond },
-	})
-	stop = sync.OnceFunc(p.Start(t.Context()))
-	t.Cleanup(stop)
-	return stop
-}
-
-// await waits until a lead is as wanted.
-func await(t *testing.T, s *leads.Store, id string, want func(leads.Lead) bool) leads.Lead {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		changed := s.Changed()
-		lead, err := s.Get(ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want(lead) {
-			return lead
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			t.Fatalf("lead is still %+v", lead)
-		}
-	}
-}
-
-func done(l leads.Lead) bool { return l.State == leads.StateDone }
 
 func TestOnePersonIsOneLeadHoweverTheAddressIsSpelled(t *testing.T) {
 	s := fresh(t)
@@ -199,142 +109,105 @@ func TestTheSamePersonSentManyTimesAtOnceIsOneLead(t *testing.T) {
 	}
 }
 
-func TestALeadPassesAllStepsAndKeepsWhatTheyFound(t *testing.T) {
-	s := fresh(t)
-	start(t, s, newServices())
-	lead := await(t, s, accept(t, s, "ada@mail.stripe.com").ID, done)
-	if lead.Verdict != "MQL" || lead.Owner != "emea-1" || lead.OpportunityID != 7 || lead.Stage != "new" ||
-		lead.Account != "stripe.com" || lead.DoneAt == nil || len(lead.TraceID) != 32 || lead.Text("email_kind") != "work" {
-		t.Errorf("got %+v", lead)
-	}
+// deliver sends an event of the pipeline.
+func deliver(t *testing.T, s *leads.Store, topic, id string, data map[string]any) int {
+	t.Helper()
+	return eventtest.Deliver(t, leads.Handler(s), "/events/"+topic, id, data)
 }
 
-func TestWhoWritesFromAFreeMailAddressBelongsToNoCompany(t *testing.T) {
-	s := fresh(t)
-	start(t, s, newServices())
-	accept(t, s, "ben@gmail.com")
-	lead := await(t, s, accept(t, s, "ada@gmail.com").ID, done)
-	if lead.Account != "" || lead.Reasons[0] != "0 contacts" {
-		t.Errorf("got %+v", lead)
-	}
-}
-
-func TestAServiceThatIsAwayDelaysALeadAndLosesNothing(t *testing.T) {
-	s, calls := fresh(t), newServices()
-	away := sdk.Error(http.StatusServiceUnavailable, "", "away")
-	calls.broken = func(_ string, n int) error {
-		switch n {
-		case 1:
-			return errors.New("connection refused")
-		case 2:
-			return away
-		}
-		return nil
-	}
-	start(t, s, calls)
-	id := accept(t, s, "ada@stripe.com").ID
-	lead := await(t, s, id, done)
-	if lead.Trouble != "" || lead.Attempts != 0 {
-		t.Errorf("a lead that is done shows old trouble: %+v", lead)
-	}
-	for _, call := range []string{"enrich", "qualify", "route", "record"} {
-		if n := calls.calls[call]; n != 3 {
-			t.Errorf("%s was called %d times", call, n)
-		}
-	}
-}
-
-func TestALeadThatIsRefusedForGoodIsStuckWithTheReasonUntilSomebodyRetries(t *testing.T) {
-	s, calls := fresh(t), newServices()
-	calls.broken = func(call string, n int) error {
-		if call == "route" && n == 1 {
-			return fmt.Errorf("call routing: %w", sdk.Error(http.StatusUnprocessableEntity, "bad", "The country is odd."))
-		}
-		return nil
-	}
-	start(t, s, calls)
-	id := accept(t, s, "ada@stripe.com").ID
-	lead := await(t, s, id, func(l leads.Lead) bool { return l.Stuck })
-	if lead.State != leads.StateQualified || lead.Trouble != "The country is odd." {
-		t.Errorf("got %+v", lead)
-	}
-	if err := s.Retry(t.Context(), id); err != nil {
+func get(t *testing.T, s *leads.Store, id string) leads.Lead {
+	t.Helper()
+	lead, err := s.Get(t.Context(), id)
+	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, id, done)
+	return lead
 }
 
-func TestARestartGoesOnWhereThePipelineStood(t *testing.T) {
+// pipeline are the events about one lead, as the other services publish them.
+func pipeline(id string) map[string]map[string]any {
+	ref := map[string]any{"id": id}
+	return map[string]map[string]any{
+		"lead-enriched": {
+			"lead": ref, "company": map[string]any{"domain": "stripe.com"},
+			"facts": map[string]any{"company": map[string]any{"value": "Stripe", "source": "test"}},
+		},
+		"lead-qualified": {"lead": ref, "judgement": map[string]any{"verdict": "MQL", "score": 70, "reasons": []string{"x"}}},
+		"lead-routed":    {"lead": ref, "assignment": map[string]any{"owner": "emea-1", "owner_name": "EMEA desk 1"}},
+		"deal-changed":   {"leads": []string{id}, "opportunity_id": 7, "stage": "new"},
+	}
+}
+
+func TestALeadAndItsEventAreStoredTogetherAndOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "leads.db")
-	s, calls := open(t, path), newServices()
-	hang := make(chan struct{})
-	calls.broken = func(call string, n int) error {
-		if call == "route" && n == 1 {
-			close(hang)
-			return context.Canceled // as if the process had been told to end in the middle
-		}
-		return nil
-	}
-	p := leads.NewPipeline(s, calls, slog.New(slog.DiscardHandler), &leads.PipelineOptions{
-		Backoff: func(int) time.Duration { return time.Hour },
-	})
+	s := open(t, path)
+	id := accept(t, s, "ada@mail.stripe.com").ID
+	accept(t, s, "ada@mail.stripe.com") // the same person: no second lead, no second event
+	bad := submission(t, "ben@stripe.com")
 	ctx, cancel := context.WithCancel(t.Context())
-	stop := p.Start(ctx)
-	var ids []string
-	ids = append(ids, accept(t, s, "ada@stripe.com").ID)
-	<-hang
 	cancel()
-	stop()
-	ids = append(ids, accept(t, s, "ben@stripe.com").ID) // accepted, never seen by the pipeline
-	if err := s.Retry(t.Context(), ids[0]); err != nil { // a lease or a long backoff would also end by itself
-		t.Fatal(err)
+	if _, err := s.Accept(ctx, 0, []leads.Submission{bad}); err == nil {
+		t.Fatal("accepted after the client had gone")
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	events := eventtest.Outbox(t, path)
+	if len(events) != 1 || events[0].Topic != "lead.captured" || events[0].Key != id {
+		t.Fatalf("published %+v", events)
 	}
-	again := open(t, path)
-	start(t, again, calls)
-	for _, id := range ids {
-		await(t, again, id, done)
-	}
-	if calls.calls["enrich"] != 2 {
-		t.Errorf("enrichment was called %d times for 2 leads: finished steps were repeated", calls.calls["enrich"])
+	eventtest.Conforms(t, "../../events/lead.captured.json", events[0].Data)
+	if text := string(events[0].Data); !strings.Contains(text, `"company_domain":"stripe.com"`) {
+		t.Errorf("published %s", text)
 	}
 }
 
-func TestWhatAKilledReplicaHadClaimedIsTakenUpByItsSuccessorAtOnce(t *testing.T) {
+func TestEventsInAnyOrderMakeTheSameLead(t *testing.T) {
+	s := fresh(t)
+	for _, order := range [][]string{
+		{"lead-enriched", "lead-qualified", "lead-routed", "deal-changed"},
+		{"deal-changed", "lead-routed", "lead-qualified", "lead-enriched"},
+		{"lead-qualified", "deal-changed", "lead-enriched", "lead-routed"},
+	} {
+		id := accept(t, s, order[0]+"@stripe.com").ID
+		for _, topic := range order {
+			if code := deliver(t, s, topic, topic+id, pipeline(id)[topic]); code/100 != 2 {
+				t.Fatalf("%s: %d", topic, code)
+			}
+		}
+		l := get(t, s, id)
+		if l.State != leads.StateDone || l.Verdict != "MQL" || l.Owner != "emea-1" || l.OpportunityID != 7 || l.Stage != "new" ||
+			l.Account != "stripe.com" || l.DoneAt == nil || len(l.Facts) != 1 {
+			t.Errorf("%v: got %+v", order, l)
+		}
+	}
+}
+
+func TestAStageThatWasDeliveredAgainDoesNotComeBack(t *testing.T) {
 	s := fresh(t)
 	id := accept(t, s, "ada@stripe.com").ID
-	claimed, err := s.Claim(t.Context(), "1", 10, time.Hour) // and then it is killed
-	if err != nil || len(claimed) != 1 {
-		t.Fatalf("%v %v", claimed, err)
+	stage := func(event, name string) {
+		deliver(t, s, "deal-changed", event, map[string]any{"leads": []string{id}, "opportunity_id": 7, "stage": name})
 	}
-	if other, err := s.Claim(t.Context(), "2", 10, time.Hour); err != nil || len(other) != 0 {
-		t.Fatalf("another replica got the same lead: %v %v", other, err)
-	}
-	start(t, s, newServices()) // replica 1 again
-	await(t, s, id, done)
-}
-
-func TestAStageThatChangesInTheCRMReachesTheLead(t *testing.T) {
-	s, calls := fresh(t), newServices()
-	start(t, s, calls)
-	id := accept(t, s, "ada@stripe.com").ID
-	await(t, s, id, done)
-	calls.stages <- []leads.StageChange{{Number: 5, Stage: "discovery", Leads: []string{id, "ld_unknown"}}}
-	await(t, s, id, func(l leads.Lead) bool { return l.Stage == "discovery" })
-	if n, err := s.Followed(t.Context()); err != nil || n != 5 {
-		t.Errorf("position %d, %v", n, err)
+	stage("1", "new")
+	stage("2", "discovery")
+	stage("1", "new")
+	if l := get(t, s, id); l.Stage != "discovery" {
+		t.Errorf("the stage is %q again", l.Stage)
 	}
 }
 
-func TestBackoffGrowsAndStaysBounded(t *testing.T) {
-	for attempt := 1; attempt < 100; attempt++ {
-		d := leads.Backoff(attempt)
-		low := min(250*time.Millisecond<<min(attempt-1, 10), 150*time.Second)
-		if d < low || d > 2*low {
-			t.Errorf("attempt %d waits %s, want %s to %s", attempt, d, low, 2*low)
-		}
+func TestALeadThatIsNotForSalesIsDoneWhenItIsJudged(t *testing.T) {
+	s := fresh(t)
+	id := accept(t, s, "ada@gmail.com").ID
+	deliver(t, s, "lead-qualified", "1", map[string]any{
+		"lead": map[string]any{"id": id}, "judgement": map[string]any{"verdict": "nurture"},
+	})
+	if l := get(t, s, id); l.State != leads.StateDone || l.DoneAt == nil {
+		t.Errorf("got %+v", l)
+	}
+}
+
+func TestAnEventAboutALeadThatIsNotKnownIsADeadLetter(t *testing.T) {
+	if code := deliver(t, fresh(t), "lead-routed", "1", pipeline("ld_none")["lead-routed"]); code != http.StatusUnprocessableEntity {
+		t.Errorf("got %d", code)
 	}
 }
 

@@ -20,7 +20,7 @@ type Filter struct {
 	Limit   int
 }
 
-const selectLead = `SELECT row, id, submission, result, state, trace_id, created, changed, done, number, attempts, stuck, trouble, stage
+const selectLead = `SELECT row, id, submission, result, state, trace_id, created, changed, done, number, stage
 	FROM leads`
 
 // List lists leads; more tells whether there are others after the last.
@@ -112,8 +112,7 @@ func scan(rows *sql.Rows) (Lead, error) {
 	var stage string
 	var created, changed int64
 	var done sql.NullInt64
-	err := rows.Scan(&l.Arrival, &l.ID, &submission, &result, &l.State, &l.TraceID, &created, &changed, &done, &l.Number,
-		&l.Attempts, &l.Stuck, &l.Trouble, &stage)
+	err := rows.Scan(&l.Arrival, &l.ID, &submission, &result, &l.State, &l.TraceID, &created, &changed, &done, &l.Number, &stage)
 	if err != nil {
 		return l, err
 	}
@@ -135,7 +134,6 @@ type Import struct {
 	Duplicates int   `json:"duplicates"`
 	Rejected   int   `json:"rejected"` // lines
 	Done       int   `json:"done"`     // of the new leads
-	Stuck      int   `json:"stuck"`    // of the new leads
 }
 
 // BeginImport begins an import.
@@ -159,9 +157,8 @@ func (s *Store) EndImport(ctx context.Context, id int64, rejected int, complete 
 func (s *Store) Import(ctx context.Context, id int64) (Import, error) {
 	i := Import{ID: id}
 	err := s.db.Read().QueryRowContext(ctx, `SELECT complete, accepted, duplicates, rejected,
-		(SELECT count(*) FROM leads WHERE import_id = i.id AND done IS NOT NULL),
-		(SELECT count(*) FROM leads WHERE import_id = i.id AND stuck <> 0)
-		FROM imports i WHERE id = ?`, id).Scan(&i.Complete, &i.Accepted, &i.Duplicates, &i.Rejected, &i.Done, &i.Stuck)
+		(SELECT count(*) FROM leads WHERE import_id = i.id AND done IS NOT NULL)
+		FROM imports i WHERE id = ?`, id).Scan(&i.Complete, &i.Accepted, &i.Duplicates, &i.Rejected, &i.Done)
 	if errors.Is(err, sql.ErrNoRows) {
 		return i, ErrNotFound
 	}

@@ -8,22 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"example.com/gtm/internal/lite"
+	"github.com/atollhq/atoll/sdk"
 )
 
 // ErrNotFound says that there is no such lead or import.
 var ErrNotFound = errors.New("not found")
 
 // Store is the table of leads. It is safe for concurrent use.
-type Store struct {
-	db *lite.DB
-
-	mu      sync.Mutex    // guards changed
-	changed chan struct{} // closed and replaced whenever a lead changes
-}
+type Store struct{ db *lite.DB }
 
 func migrations() []string {
 	return []string{`
@@ -72,16 +67,25 @@ func migrations() []string {
 		submission TEXT NOT NULL,
 		created    INTEGER NOT NULL,
 		UNIQUE (lead, submission)
-	)`}
+	)`, `
+	-- The pipeline is driven by events now: the bus tries again, and keeps what no service takes.
+	DROP INDEX leads_due;
+	ALTER TABLE leads DROP COLUMN attempts;
+	ALTER TABLE leads DROP COLUMN stuck;
+	ALTER TABLE leads DROP COLUMN trouble;
+	ALTER TABLE leads DROP COLUMN due;
+	ALTER TABLE leads DROP COLUMN lease_by;
+	ALTER TABLE leads DROP COLUMN lease_end;
+	DELETE FROM counters WHERE name = 'crm'`}
 }
 
 // Open opens the file at path.
 func Open(ctx context.Context, path string) (*Store, error) {
-	db, err := lite.Open(ctx, path, migrations(), nil)
+	db, err := lite.Open(ctx, path, migrations(), &lite.Options{Events: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, changed: make(chan struct{})}, nil
+	return &Store{db: db}, nil
 }
 
 // Close closes the file.
@@ -90,25 +94,9 @@ func (s *Store) Close() error { return s.db.Close() }
 // Ping tells whether the store can work.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
-// Changed is closed when a lead changes next through this Store. Other replicas share the file, so who must
+// Changed is closed when something changes next through this Store. Other replicas share the file, so who must
 // not miss theirs looks from time to time as well.
-func (s *Store) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-// write runs fn in a transaction and then tells who waits for changes.
-func (s *Store) write(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
-	if err := s.db.Write(ctx, fn); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-	return nil
-}
+func (s *Store) Changed() <-chan struct{} { return s.db.Changed() }
 
 // Accepted is what became of a submission.
 type Accepted struct {
@@ -116,14 +104,15 @@ type Accepted struct {
 	Duplicate bool   `json:"duplicate"` // the person is a lead already
 }
 
-// Accept takes normal submissions in, all of them or none. When it returns they are on disk.
+// Accept takes normal submissions in, all of them or none. When it returns they are on disk, and each new lead is
+// published as lead.captured.
 func (s *Store) Accept(ctx context.Context, importID int64, submissions []Submission) ([]Accepted, error) {
 	var accepted []Accepted
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		accepted = accepted[:0]
 		fresh := 0
 		for _, sub := range submissions {
-			a, err := accept(ctx, tx, importID, sub)
+			a, err := s.accept(ctx, tx, importID, sub)
 			if err != nil {
 				return err
 			}
@@ -142,7 +131,7 @@ func (s *Store) Accept(ctx context.Context, importID int64, submissions []Submis
 	return accepted, err
 }
 
-func accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Accepted, error) {
+func (s *Store) accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Accepted, error) {
 	var a Accepted
 	text, err := json.Marshal(sub)
 	if err != nil {
@@ -163,12 +152,18 @@ func accept(ctx context.Context, tx *sql.Tx, importID int64, sub Submission) (Ac
 	}
 	a.ID = "ld_" + strings.ToLower(rand.Text()[:20])
 	now := time.Now().UnixMilli()
+	if importID != 0 {
+		ctx = sdk.NewTrace(ctx) // a file is one request, and each of its leads a story of its own
+	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO leads (id, key, company, submission, result, name, state, verdict, owner,
-		import_id, trace_id, created, changed, number, due) VALUES (?, ?, ?, ?, '{}', ?, ?, '', '', ?, '', ?, ?, ?, ?)`,
+		import_id, trace_id, created, changed, number) VALUES (?, ?, ?, ?, '{}', ?, ?, '', '', ?, ?, ?, ?, ?)`,
 		a.ID, Key(sub.Email), sub.company(), string(text),
 		strings.ToLower(sub.FirstName+" "+sub.LastName+" "+sub.Email+" "+sub.Company),
-		StatePending, sql.NullInt64{Int64: importID, Valid: importID != 0}, now, now, number, now)
-	return a, wrap("store lead", err)
+		StatePending, sql.NullInt64{Int64: importID, Valid: importID != 0}, sdk.TraceID(ctx), now, now, number)
+	if err != nil {
+		return a, wrap("store lead", err)
+	}
+	return a, s.db.Add(ctx, tx, topicCaptured, a.ID, captured(a.ID, sub))
 }
 
 // again keeps what a person who is a lead already sends, unless it is what was sent before.
@@ -197,142 +192,15 @@ func nextNumber(ctx context.Context, tx *sql.Tx) (n int64, err error) {
 	return n, wrap("number change", err)
 }
 
-// Claim takes leads that are due for one replica, at most n, the oldest first. Nobody else gets them until the
-// lease ends or Save or Postpone gives them back.
-func (s *Store) Claim(ctx context.Context, replica string, n int, lease time.Duration) ([]Lead, error) {
-	var ids []any
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		ids = nil
-		now := time.Now()
-		rows, err := tx.QueryContext(ctx, `UPDATE leads SET lease_by = ?, lease_end = ? WHERE row IN (
-				SELECT row FROM leads WHERE done IS NULL AND stuck = 0 AND due <= ? AND lease_end <= ? ORDER BY due, row LIMIT ?)
-			RETURNING id`, replica, now.Add(lease).UnixMilli(), now.UnixMilli(), now.UnixMilli(), n)
-		if err != nil {
-			return wrap("claim leads", err)
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return wrap("claim leads", err)
-			}
-			ids = append(ids, id)
-		}
-		return wrap("claim leads", rows.Err())
-	})
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	return s.query(ctx, selectLead+" WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+") ORDER BY row", ids...)
-}
-
-// Release gives back what a replica of that name claimed before it was killed.
-func (s *Store) Release(ctx context.Context, replica string) error {
-	return s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE leads SET lease_by = '', lease_end = 0 WHERE lease_by = ?", replica)
-		return wrap("release leads", err)
-	})
-}
-
-// Save stores what a step made of a lead, and how long the lead stays claimed; zero gives it back.
-func (s *Store) Save(ctx context.Context, lead *Lead, lease time.Duration) error {
-	result, err := json.Marshal(lead.Result)
-	if err != nil {
-		return wrap("encode lead", err)
-	}
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		number, err := nextNumber(ctx, tx)
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		done := sql.NullInt64{Int64: now.UnixMilli(), Valid: lead.State == StateDone}
-		end := int64(0)
-		if lease > 0 {
-			end = now.Add(lease).UnixMilli()
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE leads SET result = ?, state = ?, verdict = ?, owner = ?, trace_id = ?,
-			changed = ?, done = ?, number = ?, attempts = 0, trouble = '', lease_end = ?,
-			stage = CASE stage WHEN '' THEN ? ELSE stage END -- what Follow stored is newer
-			WHERE id = ?`, string(result), lead.State, lead.Verdict, lead.Owner, lead.TraceID, now.UnixMilli(), done, number, end,
-			lead.Stage, lead.ID)
-		return wrap("store lead", err)
-	})
-}
-
-// Postpone says that a step failed, and gives the lead back: to be tried again after the given time, or stuck.
-func (s *Store) Postpone(ctx context.Context, lead *Lead, trouble string, after time.Duration, stuck bool) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		number, err := nextNumber(ctx, tx)
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		_, err = tx.ExecContext(ctx, `UPDATE leads SET attempts = attempts + 1, trouble = ?, stuck = ?, due = ?, changed = ?,
-			number = ?, lease_end = 0 WHERE id = ?`,
-			trouble, stuck, now.Add(after).UnixMilli(), now.UnixMilli(), number, lead.ID)
-		return wrap("store lead", err)
-	})
-}
-
-// Retry makes a lead that is not done due now.
-func (s *Store) Retry(ctx context.Context, id string) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		number, err := nextNumber(ctx, tx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "UPDATE leads SET stuck = 0, attempts = 0, due = ?, number = ? WHERE id = ? AND done IS NULL",
-			time.Now().UnixMilli(), number, id)
-		return wrap("store lead", err)
-	})
-}
-
 // Contacts is how many leads belong to a company.
 func (s *Store) Contacts(ctx context.Context, company string) (n int, err error) {
 	err = s.db.Read().QueryRowContext(ctx, "SELECT count(*) FROM leads WHERE company = ?", company).Scan(&n)
 	return n, wrap("count contacts", err)
 }
 
-// StageChange is a new stage of the opportunity of some leads, with its number at the CRM.
-type StageChange struct {
-	Number int64    `json:"number"`
-	Stage  string   `json:"stage"`
-	Leads  []string `json:"leads"`
-}
-
-// Follow stores changes of stages together with how far the CRM was read, so that none is missed or lost.
-func (s *Store) Follow(ctx context.Context, changes []StageChange) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, c := range changes {
-			for _, id := range c.Leads {
-				number, err := nextNumber(ctx, tx)
-				if err != nil {
-					return err
-				}
-				_, err = tx.ExecContext(ctx, `UPDATE leads SET stage = ?, changed = ?, number = ? WHERE id = ?`,
-					c.Stage, time.Now().UnixMilli(), number, id)
-				if err != nil {
-					return wrap("store stage", err)
-				}
-			}
-			_, err := tx.ExecContext(ctx, "UPDATE counters SET value = max(value, ?) WHERE name = 'crm'", c.Number)
-			if err != nil {
-				return wrap("store position", err)
-			}
-		}
-		return nil
-	})
-}
-
-// Followed is the number of the last change of the CRM that was stored.
-func (s *Store) Followed(ctx context.Context) (int64, error) { return s.counter(ctx, "crm") }
-
 // Last is the number of the last change of a lead.
-func (s *Store) Last(ctx context.Context) (int64, error) { return s.counter(ctx, "changes") }
-
-func (s *Store) counter(ctx context.Context, name string) (n int64, err error) {
-	err = s.db.Read().QueryRowContext(ctx, "SELECT value FROM counters WHERE name = ?", name).Scan(&n)
+func (s *Store) Last(ctx context.Context) (n int64, err error) {
+	err = s.db.Read().QueryRowContext(ctx, "SELECT value FROM counters WHERE name = 'changes'").Scan(&n)
 	return n, wrap("read counter", err)
 }
 

@@ -1,6 +1,9 @@
 // Package qualification judges leads: how well one fits the ideal customer profile, how strong its intent is,
 // and what follows. The judgement is a pure function of the rules and what is known of the lead; what is not
 // known counts neither for nor against it.
+//
+// It takes lead.enriched and publishes lead.qualified, and stores nothing. An event that is delivered again is judged
+// again and published under the same id, which whoever takes it takes once.
 package qualification
 
 import (
@@ -15,15 +18,14 @@ import (
 
 // Subject is what is known of a lead. Empty and zero mean unknown.
 type Subject struct {
-	LeadID          string `json:"lead_id"`
-	EmailKind       string `json:"email_kind"` // work, free or disposable
-	Company         string `json:"company"`
-	Country         string `json:"country"` // ISO 3166-1 alpha-2
-	JobTitle        string `json:"job_title"`
-	Interest        string `json:"interest"`
-	Message         string `json:"message"`
-	Seats           int    `json:"seats"`
-	AccountContacts int    `json:"account_contacts"` // people of the same company, this one included
+	EmailKind       string // work, free or disposable
+	Company         string
+	Country         string // ISO 3166-1 alpha-2
+	JobTitle        string
+	Interest        string
+	Message         string
+	Seats           int
+	AccountContacts int // people of the same company, this one included
 }
 
 // Verdict is what follows for a lead.

@@ -29,7 +29,7 @@ type Load struct {
 	Leads int `json:"leads"`
 }
 
-// Desk assigns leads. It is safe for concurrent use.
+// Desk assigns leads: it takes lead.qualified and publishes lead.routed. It is safe for concurrent use.
 type Desk struct {
 	db   *lite.DB
 	team Team
@@ -58,7 +58,7 @@ func migrations() []string {
 
 // Open opens the desk whose state is in the file at path.
 func Open(ctx context.Context, path string, team Team) (*Desk, error) {
-	db, err := lite.Open(ctx, path, migrations(), nil)
+	db, err := lite.Open(ctx, path, migrations(), &lite.Options{Events: true})
 	if err != nil {
 		return nil, err
 	}
@@ -70,23 +70,6 @@ func (d *Desk) Close() error { return d.db.Close() }
 
 // Ping tells whether the desk can work.
 func (d *Desk) Ping(ctx context.Context) error { return d.db.Ping(ctx) }
-
-// Assign gives a lead its owner; fresh tells whether it had none before.
-func (d *Desk) Assign(ctx context.Context, r Request) (a Assignment, fresh bool, err error) {
-	err = d.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		a, err = d.find(ctx, tx, r.LeadID)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		a, err = d.decide(ctx, tx, r)
-		if err != nil {
-			return err
-		}
-		fresh = true
-		return insert(ctx, tx, a)
-	})
-	return a, fresh, err
-}
 
 func insert(ctx context.Context, tx *sql.Tx, a Assignment) error {
 	reasons, err := json.Marshal(a.Reasons)
@@ -102,7 +85,15 @@ func insert(ctx context.Context, tx *sql.Tx, a Assignment) error {
 	return nil
 }
 
-func (d *Desk) decide(ctx context.Context, tx *sql.Tx, r Request) (Assignment, error) {
+func assigned(ctx context.Context, tx *sql.Tx, lead string) (had bool, err error) {
+	err = tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM assignments WHERE lead_id = ?)", lead).Scan(&had)
+	if err != nil {
+		return false, fmt.Errorf("find assignment: %w", err)
+	}
+	return had, nil
+}
+
+func (d *Desk) decide(ctx context.Context, tx *sql.Tx, r request) (Assignment, error) {
 	territory, segment, reasons := d.team.place(r)
 	a := Assignment{
 		LeadID: r.LeadID, Account: r.Account, Territory: territory, Segment: segment,
@@ -166,16 +157,12 @@ func (d *Desk) turn(ctx context.Context, tx *sql.Tx, name string, pool []Owner) 
 	return owner, nil
 }
 
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // find is the assignment of a lead, or sql.ErrNoRows.
-func (d *Desk) find(ctx context.Context, q querier, lead string) (Assignment, error) {
+func (d *Desk) find(ctx context.Context, lead string) (Assignment, error) {
 	a := Assignment{LeadID: lead}
 	var reasons string
 	var at int64
-	err := q.QueryRowContext(ctx, "SELECT account, owner, territory, segment, reasons, at FROM assignments WHERE lead_id = ?",
+	err := d.db.Read().QueryRowContext(ctx, "SELECT account, owner, territory, segment, reasons, at FROM assignments WHERE lead_id = ?",
 		lead).Scan(&a.Account, &a.Owner, &a.Territory, &a.Segment, &reasons, &at)
 	if err != nil {
 		return Assignment{}, fmt.Errorf("find assignment: %w", err)

@@ -1,7 +1,10 @@
 package routing_test
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"testing"
 
 	"example.com/gtm/internal/contracttest"
+	"example.com/gtm/internal/eventtest"
 	"example.com/gtm/services/routing/internal/routing"
 )
 
@@ -36,10 +40,33 @@ func open(t *testing.T, path string, team routing.Team) *routing.Desk {
 	return desk
 }
 
-func assign(t *testing.T, d *routing.Desk, r routing.Request) routing.Assignment {
+// request is what routing reads of a lead that is qualified.
+type request struct {
+	LeadID  string
+	Account string
+	Country string
+	Seats   int
+	Verdict string // MQL, if not said
+}
+
+// send delivers lead.qualified.
+func send(t *testing.T, d *routing.Desk, event string, r request) int {
 	t.Helper()
-	a, _, err := d.Assign(t.Context(), r)
-	if err != nil {
+	return eventtest.Deliver(t, d.Handler(), "/events/lead-qualified", event, map[string]any{
+		"lead":      map[string]any{"id": r.LeadID, "email": "a@b.example", "country": r.Country, "seats": r.Seats, "more": 1},
+		"company":   map[string]any{"domain": r.Account, "name": "X", "country": ""},
+		"judgement": map[string]any{"verdict": cmp.Or(r.Verdict, "MQL"), "score": 70},
+	})
+}
+
+func assign(t *testing.T, d *routing.Desk, r request) (a routing.Assignment) {
+	t.Helper()
+	if code := send(t, d, "qualified-"+r.LeadID, r); code/100 != 2 {
+		t.Fatalf("the event was answered with %d", code)
+	}
+	w := httptest.NewRecorder()
+	d.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/routing/assignments/"+r.LeadID, nil))
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -48,15 +75,15 @@ func assign(t *testing.T, d *routing.Desk, r routing.Request) routing.Assignment
 func TestPlaceFollowsCountryAndSeatsAndSaysWhy(t *testing.T) {
 	desk := open(t, filepath.Join(t.TempDir(), "r.db"), shipped(t))
 	tests := []struct {
-		req                routing.Request
+		req                request
 		territory, segment string
 		reason             string
 	}{
-		{routing.Request{Country: "DE", Seats: 49}, "EMEA", "small", "49 seats make segment small"},
-		{routing.Request{Country: "us", Seats: 50}, "Americas", "mid-market", "US is in territory Americas"},
-		{routing.Request{Country: "JP", Seats: 1000}, "APAC", "enterprise", "it is the turn of APAC desk 1"},
-		{routing.Request{Country: "", Seats: 0}, "Global", "small", "the country is not known"},
-		{routing.Request{Country: "AQ", Seats: 7}, "Global", "small", "no territory has AQ"},
+		{request{Country: "DE", Seats: 49}, "EMEA", "small", "49 seats make segment small"},
+		{request{Country: "us", Seats: 50}, "Americas", "mid-market", "US is in territory Americas"},
+		{request{Country: "JP", Seats: 1000}, "APAC", "enterprise", "it is the turn of APAC desk 1"},
+		{request{Country: "", Seats: 0}, "Global", "small", "the country is not known"},
+		{request{Country: "AQ", Seats: 7}, "Global", "small", "no territory has AQ"},
 	}
 	for i, test := range tests {
 		test.req.LeadID = fmt.Sprint(i)
@@ -83,7 +110,7 @@ func TestTurnsAreInProportionToCapacityAndSpreadOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.WriteString(assign(t, desk, routing.Request{LeadID: fmt.Sprint(i)}).Owner)
+		got.WriteString(assign(t, desk, request{LeadID: fmt.Sprint(i)}).Owner)
 		if err := desk.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -93,17 +120,15 @@ func TestTurnsAreInProportionToCapacityAndSpreadOut(t *testing.T) {
 	}
 }
 
-func TestALeadIsAssignedOnceHoweverOftenItIsAsked(t *testing.T) {
-	desk := open(t, filepath.Join(t.TempDir(), "r.db"), shipped(t))
+func TestALeadIsAssignedAndPublishedOnceHoweverOftenItIsDelivered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	desk := open(t, path, shipped(t))
 	var wg sync.WaitGroup
-	owners := make([]string, 50)
-	for i := range owners {
+	for range 50 {
 		wg.Go(func() {
-			a, _, err := desk.Assign(t.Context(), routing.Request{LeadID: "one", Country: "DE", Seats: i + 1})
-			if err != nil {
-				t.Error(err)
+			if code := send(t, desk, "qualified-one", request{LeadID: "one", Country: "DE", Seats: 3}); code/100 != 2 {
+				t.Errorf("got %d", code)
 			}
-			owners[i] = a.Owner
 		})
 	}
 	wg.Wait()
@@ -115,18 +140,34 @@ func TestALeadIsAssignedOnceHoweverOftenItIsAsked(t *testing.T) {
 	for _, l := range loads {
 		sum += l.Leads
 	}
-	for _, o := range owners {
-		if o != owners[0] || sum != 1 {
-			t.Fatalf("owners %v, %d assignments", owners, sum)
+	events := eventtest.Outbox(t, path)
+	if sum != 1 || len(events) != 1 || events[0].Topic != "lead.routed" || events[0].Key != "one" {
+		t.Fatalf("%d assignments, published %+v", sum, events)
+	}
+	eventtest.Conforms(t, "../../events/lead.routed.json", events[0].Data)
+	if !strings.Contains(string(events[0].Data), `"more":1`) {
+		t.Errorf("what came with the lead does not go on: %s", events[0].Data)
+	}
+}
+
+func TestWhoIsNotForSalesGetsNoOwnerAndTakesNoTurn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	desk := open(t, path, shipped(t))
+	for _, verdict := range []string{"nurture", "disqualified"} {
+		if code := send(t, desk, verdict, request{LeadID: verdict, Verdict: verdict}); code/100 != 2 {
+			t.Errorf("%s: %d", verdict, code)
 		}
+	}
+	if events := eventtest.Outbox(t, path); len(events) != 0 {
+		t.Errorf("published %+v", events)
 	}
 }
 
 func TestAnAccountKeepsItsOwner(t *testing.T) {
 	desk := open(t, filepath.Join(t.TempDir(), "r.db"), shipped(t))
-	first := assign(t, desk, routing.Request{LeadID: "1", Account: "stripe.com", Country: "US", Seats: 5})
+	first := assign(t, desk, request{LeadID: "1", Account: "stripe.com", Country: "US", Seats: 5})
 	for i := range 5 {
-		a := assign(t, desk, routing.Request{LeadID: fmt.Sprint("x", i), Account: "stripe.com", Country: "DE", Seats: 5000})
+		a := assign(t, desk, request{LeadID: fmt.Sprint("x", i), Account: "stripe.com", Country: "DE", Seats: 5000})
 		if a.Owner != first.Owner || !strings.Contains(strings.Join(a.Reasons, ";"), "owns the account stripe.com already") {
 			t.Errorf("got %+v, want owner %s", a, first.Owner)
 		}
@@ -147,21 +188,11 @@ func TestATeamThatLeavesALeadWithoutOwnerIsRefused(t *testing.T) {
 }
 
 func TestTheContractIsTrue(t *testing.T) {
-	srv := httptest.NewServer(open(t, filepath.Join(t.TempDir(), "r.db"), shipped(t)).Handler())
+	desk := open(t, filepath.Join(t.TempDir(), "r.db"), shipped(t))
+	assign(t, desk, request{LeadID: "1", Country: "DE"})
+	srv := httptest.NewServer(desk.Handler())
 	defer srv.Close()
 	c := contracttest.Load(t, "../../openapi.yaml")
-	for _, test := range []struct {
-		body string
-		want int
-	}{{`{"lead_id":"1","country":"DE"}`, 201}, {`{"lead_id":"1"}`, 200}, {`{}`, 422}, {`[]`, 400}} {
-		resp, err := c.Client().Post(srv.URL+"/api/routing/assignments", "application/json", strings.NewReader(test.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.StatusCode != test.want {
-			t.Errorf("%s: %s", test.body, resp.Status)
-		}
-	}
 	for path, want := range map[string]int{"assignments/1": 200, "assignments/2": 404, "owners": 200} {
 		resp, err := c.Client().Get(srv.URL + "/api/routing/" + path)
 		if err != nil {

@@ -3,8 +3,8 @@
 // A lead's pool is its territory (by country) and its segment (by the seats asked for); what is unknown falls
 // into the territory that has no countries, and into the first segment. Within a pool, owners take turns in
 // proportion to their capacity: smooth weighted round-robin, as nginx does it, so that turns of one owner are
-// spread out. A later lead of an account goes to the account's owner. A lead is assigned once: asking again
-// gives the first answer, also after a crash, and takes no turn.
+// spread out. A later lead of an account goes to the account's owner. A lead is assigned once: the transaction that takes
+// the turn notes the event, and publishes the assignment, so that an event that is delivered again takes no turn.
 package routing
 
 import (
@@ -91,16 +91,16 @@ func (t Team) validate() error {
 	return errors.Join(errs...)
 }
 
-// Request asks for the owner of a lead. Empty and zero mean unknown.
-type Request struct {
-	LeadID  string `json:"lead_id"`
-	Account string `json:"account"` // the company's domain
-	Country string `json:"country"`
-	Seats   int    `json:"seats"`
+// request asks for the owner of a lead. Empty and zero mean unknown.
+type request struct {
+	LeadID  string
+	Account string // the company's domain
+	Country string
+	Seats   int
 }
 
 // place is the pool of a request, with the reasons.
-func (t Team) place(r Request) (territory, segment string, reasons []string) {
+func (t Team) place(r request) (territory, segment string, reasons []string) {
 	country := strings.ToUpper(strings.TrimSpace(r.Country))
 	for _, x := range t.Territories {
 		if len(x.Countries) == 0 {

@@ -48,8 +48,6 @@ type lead struct {
 	Source        string          `json:"source"`
 	Synthetic     bool            `json:"synthetic"`
 	State         string          `json:"state"`
-	Stuck         bool            `json:"stuck"`
-	Trouble       string          `json:"trouble"`
 	Account       string          `json:"account"`
 	Verdict       string          `json:"verdict"`
 	Score         int             `json:"score"`
@@ -115,8 +113,6 @@ func (l lead) Scored() bool { return l.Judged() && l.Verdict != "disqualified" }
 // Progress is where the lead stands: the stage of its deal, else the state in the pipeline.
 func (l lead) Progress() string {
 	switch {
-	case l.Stuck:
-		return "stuck"
 	case l.Stage != "":
 		return strings.ReplaceAll(l.Stage, "_", " ")
 	case l.State == "done" && l.Verdict == "disqualified":
@@ -125,6 +121,25 @@ func (l lead) Progress() string {
 		return "in touch"
 	}
 	return l.State
+}
+
+// Steps are the stages that a lead goes through, each told by an event of the service that did it. Who is not for sales
+// goes no further than the verdict.
+func (l lead) Steps() []step {
+	known := []step{
+		{"captured", "leads", true}, {"enriched", "enrichment", l.Facts != nil}, {"qualified", "qualification", l.Judged()},
+	}
+	if l.Judged() && l.Verdict != "MQL" && l.Verdict != "MQA" {
+		return known
+	}
+	return append(known, step{"routed", "routing", l.Owner != ""}, step{"deal", "crm", l.Stage != ""})
+}
+
+// step is a stage of the pipeline, and whether the lead has come there.
+type step struct {
+	Name    string
+	Service string
+	Done    bool
 }
 
 type pages struct {
@@ -150,7 +165,6 @@ func Handler(leads Leads, log *slog.Logger) (http.Handler, error) {
 	mux.Handle("GET /thanks", p.page(p.thanks))
 	mux.Handle("GET /leads", p.page(p.list))
 	mux.Handle("GET /leads/{id}", p.page(p.show))
-	mux.Handle("POST /leads/{id}/retry", p.page(p.retry))
 	mux.Handle("GET /static/", http.StripPrefix("/static", cached(http.FileServerFS(static))))
 	mux.Handle("/", p.page(func(http.ResponseWriter, *http.Request) error {
 		return sdk.Error(http.StatusNotFound, "not-found", "There is no such page.")
@@ -291,13 +305,4 @@ func (p *pages) show(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return p.render(w, http.StatusOK, "lead.html", l)
-}
-
-func (p *pages) retry(w http.ResponseWriter, r *http.Request) error {
-	id := url.PathEscape(r.PathValue("id"))
-	if err := p.leads.JSON(r.Context(), http.MethodPost, "/api/leads/"+id+"/retry", nil, nil); err != nil {
-		return err
-	}
-	http.Redirect(w, r, "/leads/"+id, http.StatusSeeOther)
-	return nil
 }

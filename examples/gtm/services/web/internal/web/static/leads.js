@@ -66,9 +66,7 @@ function fill (row, lead) {
     score.append(meter, element('span', '', lead.score))
   }
   owner.textContent = lead.owner_name ?? ''
-  const where = stage.querySelector('.stage')
-  where.textContent = progress(lead)
-  where.classList.toggle('stuck', lead.stuck)
+  stage.querySelector('.stage').textContent = progress(lead)
 }
 
 function element (name, className, text) {
@@ -80,7 +78,6 @@ function element (name, className, text) {
 
 // The same words as on the server.
 function progress (lead) {
-  if (lead.stuck) return 'stuck'
   if (lead.stage) return lead.stage.replaceAll('_', ' ')
   if (lead.state === 'done') return lead.verdict === 'disqualified' ? 'closed' : 'in touch'
   return lead.state
