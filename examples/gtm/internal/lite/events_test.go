@@ -83,7 +83,9 @@ func TestDataThatAreNoneBecomeADeadLetterAtOnce(t *testing.T) {
 func TestTheTraceOfAnEventGoesAlongWithWhatFollowsFromIt(t *testing.T) {
 	const trace = "0af7651916cd43dd8448eb211c80319c"
 	db := openEvents(t)
-	h := lite.On(db, func(ctx context.Context, tx *sql.Tx, data thing) error { return db.Add(ctx, tx, "thing.done", "", data) })
+	h := lite.On(db, func(ctx context.Context, tx *sql.Tx, data thing) error {
+		return db.Add(ctx, tx, "thing.done", "", data)
+	})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/events", strings.NewReader(`{}`))
 	for name, value := range map[string]string{
 		"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "/services/test", "Ce-Type": "test",
