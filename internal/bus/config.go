@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
 )
 
 // Config is who may publish what, who gets what, and how long events are kept. It is never changed once it was applied.
@@ -77,12 +78,18 @@ func (c *Config) allowed(publisher, topic string) (*Topic, error) {
 	if known && slices.Contains(p.Topics, topic) {
 		return c.Topics[topic], nil
 	}
+	if !manifest.ValidTopic(topic) {
+		return nil, fault.New(fault.CodeEventInvalid, "%q is not a name for a topic", topic).
+			Fix("topics are lower-case words joined by dots, such as order.placed")
+	}
 	e := fault.New(fault.CodePublishUndeclared, "service %q does not declare that it publishes %q", publisher, topic)
 	if !known {
 		return nil, e.Fix("service %q is no longer part of the application", publisher)
 	}
-	topics := slices.Concat(p.Topics, []string{topic})
-	return nil, e.Fix("write `publishes: [%s]` in %s", strings.Join(topics, ", "), p.File)
+	if len(p.Topics) == 0 {
+		return nil, e.Fix("add the line `publishes: [%s]` to %s", topic, p.File)
+	}
+	return nil, e.Fix("add %s to the list publishes in %s, beside %s", topic, p.File, strings.Join(p.Topics, ", "))
 }
 
 // topics lists the names of all topics in order.

@@ -12,3 +12,8 @@ func (a *App) FileOf(s *Service) string {
 	}
 	return s.At.File
 }
+
+// ValidTopic tells whether a name may be that of a topic.
+func ValidTopic(name string) bool { return len(name) <= maxTopic && topicForm.MatchString(name) }
+
+const maxTopic = 128 // bytes

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,12 +53,11 @@ const origin = "gateway"
 // Publish implements gateway.Publisher.
 func (i inbound) Publish(ctx context.Context, m gateway.Message) (string, *relay.Reply) {
 	e := &bus.Event{
-		Topic: m.Topic, ID: m.ID, Source: m.Source, Type: m.Topic, Subject: m.Subject, Time: time.Now().UTC(), DataType: m.ContentType, Data: m.Body,
+		Topic: m.Topic, ID: m.ID, Source: m.Source, Type: cmp.Or(m.Kind, m.Topic), Subject: m.Subject, Time: time.Now().UTC(), DataType: m.ContentType, Data: m.Body,
 	}
 	if e.ID == "" {
 		e.ID = bus.NewID()
 	}
-	e.SetExtension("kind", m.Kind)
 	e.SetExtension(bus.AttributeTrace, m.Trace.Traceparent())
 	b := i.bus.current()
 	if b == nil {

@@ -53,6 +53,11 @@ func (p *Platform) say(c *replica.Change) {
 	})
 }
 
+// sayOf puts what Atoll has to say of a service beside the output of its replicas.
+func (p *Platform) sayOf(service string, level telemetry.Level, text string) {
+	p.record(&telemetry.Record{Time: time.Now(), Service: service, Replica: service, Stream: streamAtoll, Level: level, Text: text})
+}
+
 // change tells of a change of a replica's state.
 func (p *Platform) change(c replica.Change) {
 	e := api.Event{

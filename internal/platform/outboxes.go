@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/atollhq/atoll/internal/bus/outbox"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 // outboxes forwards the outboxes of services to the bus.
@@ -17,6 +19,7 @@ type outboxes struct {
 	bus  *eventBus
 	log  *slog.Logger
 	warn func(*fault.Error)
+	say  func(service string, level telemetry.Level, text string) // beside the output of the service
 
 	mu      sync.Mutex
 	running map[string]*forwarding // guarded by mu: by service
@@ -84,7 +87,12 @@ func (o *outboxes) forwarder(service, url string) (*outbox.Forwarder, error) {
 		Logger: o.log.With("service", service), Source: "/services/" + service, Final: neverPublished,
 		OnState: func(s outbox.State) {
 			o.log.Info("outbox", "service", service, "phase", s.Phase)
-			if e, ok := errors.AsType[*fault.Error](s.Err); ok && s.Phase != outbox.PhaseNoTables {
+			e, ok := errors.AsType[*fault.Error](s.Err)
+			if !ok {
+				return
+			}
+			o.say(service, telemetry.LevelWarn, "the outbox waits: "+e.Text+"; "+e.Remedy)
+			if s.Phase != outbox.PhaseNoTables {
 				w := *e
 				w.Severity = fault.SeverityWarning
 				w.Text = "the outbox of " + service + " waits: " + e.Text
@@ -92,21 +100,27 @@ func (o *outboxes) forwarder(service, url string) (*outbox.Forwarder, error) {
 			}
 		},
 		OnRefusal: func(r outbox.Refusal) {
-			w := fault.Warn(fault.CodeOutboxRow, "an event of the outbox of %s is refused for good: %v", service, r.Err).
-				Fix("it stands in the table atoll_outbox_refused, with the reason; mend it and insert it into atoll_outbox again")
-			o.warn(w)
+			why, remedy := "it is no event", "mend it and insert it into atoll_outbox again"
+			if e, ok := errors.AsType[*fault.Error](r.Err); ok {
+				why, remedy = e.Text, e.Remedy+"; then insert it into atoll_outbox again"
+			}
+			o.say(service, telemetry.LevelError, fmt.Sprintf("event %s of the outbox for %s was refused and stands in atoll_outbox_refused: %s; %s", r.EventID, r.Topic, why, remedy))
+			o.warn(fault.Warn(fault.CodeOutboxRow, "event %s of the outbox of %s was refused and stands in its table atoll_outbox_refused: %s", r.EventID, service, why).
+				Fix("%s", remedy))
 		},
 	})
 }
 
-// neverPublished tells whether an event is refused for good. What the manifest does not declare is not: a line there lets it through.
+// neverPublished tells whether an event is refused, so that it is to stand aside: the others of its service must not wait for
+// somebody to mend it.
 func neverPublished(err error) bool {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return false
 	}
 	switch e.Code { //nolint:exhaustive // the others may be mended
-	case fault.CodeEventInvalid, fault.CodeEventTooLarge, fault.CodeEventContract, fault.CodeEventReserved, fault.CodeEventDeliverAt:
+	case fault.CodeEventInvalid, fault.CodeEventTooLarge, fault.CodeEventContract, fault.CodeEventReserved, fault.CodeEventDeliverAt,
+		fault.CodePublishUndeclared:
 		return true
 	}
 	return false

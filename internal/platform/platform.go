@@ -221,7 +221,7 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 
 func (p *Platform) startBus(context.Context, *manifest.App) error {
 	p.onEnd("bus", p.bus.close)
-	p.outboxes = &outboxes{bus: p.bus, log: p.log, warn: p.warn, running: map[string]*forwarding{}}
+	p.outboxes = &outboxes{bus: p.bus, log: p.log, warn: p.warn, say: p.sayOf, running: map[string]*forwarding{}}
 	p.onEnd("outboxes", func(context.Context) error { p.outboxes.close(); return nil })
 	return nil
 }

@@ -39,6 +39,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Fix("curl -d '{…}' -H 'Content-Type: application/json' $EVENTS_URL/order.placed"))
 		return
 	}
+	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+		h.refuse(w, http.StatusForbidden, fault.New(fault.CodeOriginRefused, "a page in a browser may not publish here").
+			Fix("let the page call a service, or publish by a route of the gateway"))
+		return
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		h.refuseBody(w, err)

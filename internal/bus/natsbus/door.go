@@ -202,6 +202,12 @@ func (d *Door) Deliver(ctx context.Context, service string, delivery bus.Deliver
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection's end ends it as well
 	m := &nats.Msg{Subject: deliverBehind + "." + service + "." + delivery.Event.Topic, Reply: inbox, Header: header(delivery.Event), Data: delivery.Event.Data}
+	for name := range m.Header {
+		if strings.HasPrefix(name, fieldPrefix+"atoll") { // what concerns Atoll alone
+			delete(m.Header, name)
+		}
+	}
+	m.Header.Set("Atoll-Caller", delivery.Event.Extension(bus.AttributePublisher))
 	m.Header.Set("Atoll-Attempt", fmt.Sprint(delivery.Attempt))
 	if err := d.nc.PublishMsg(m); err != nil {
 		return bus.Outcome{Verdict: bus.Unreachable, Text: "the event server is ending"}
