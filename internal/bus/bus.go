@@ -23,6 +23,8 @@ type Options struct {
 	OnAttempt func(subscription string, d Delivery, began time.Time, o Outcome)
 	// OnDead is told of each dead letter once it is kept. It must not block.
 	OnDead func(DeadLetter)
+	// OnLeft is told of a subscription that a Config has no more, though events wait for it. It must not block.
+	OnLeft func(subscription string, waiting uint64)
 	// Drain is how long attempts in flight may go on when the bus ends; 0 means 10 s.
 	Drain time.Duration
 }
@@ -41,8 +43,10 @@ type Bus struct {
 	dead    *writer
 	tried   *writer // deliveries to webhooks
 	alarm   *alarm
-	applied atomic.Bool // a Config has been put into force
-	full    atomic.Bool // the log has grown to its limit with events that are still needed
+	applied atomic.Bool   // a Config has been put into force
+	untidy  chan struct{} // holds one: the janitor is to look
+	since   atomic.Int64  // bytes appended since it was last told to
+	full    atomic.Bool   // the log has grown to its limit with events that are still needed
 	counts  counts
 	kept    deadKept
 
@@ -76,6 +80,9 @@ func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
 	if b.o.OnDead == nil {
 		b.o.OnDead = func(DeadLetter) {}
 	}
+	if b.o.OnLeft == nil {
+		b.o.OnLeft = func(string, uint64) {}
+	}
 	b.config.Store(&Config{})
 	bounds, err := log.Bounds(ctx, StreamEvents)
 	if err != nil {
@@ -84,8 +91,9 @@ func Open(ctx context.Context, log Log, opts *Options) (*Bus, error) {
 	if err := b.pullBack(ctx, bounds.Next); err != nil {
 		return nil, fmt.Errorf("open bus: %w", err)
 	}
+	b.untidy = make(chan struct{}, 1)
 	b.ring, b.saver = newRing(bounds.Next), newSaver(log, b.logger)
-	b.events = newWriter(log, StreamEvents, b.ring.add)
+	b.events = newWriter(log, StreamEvents, b.stored)
 	b.dead = newWriter(log, StreamDead, nil)
 	b.tried = newWriter(log, StreamDeliveries, nil)
 	b.alarm = newAlarm(b)
@@ -166,37 +174,62 @@ func (b *Bus) Close(ctx context.Context) error {
 // Apply puts a Config into force. A subscription that is new gets what is published from now on; one that was there before, in
 // this run or an earlier one, goes on where it stood. When Apply returns, the places of new ones are durable.
 func (b *Bus) Apply(ctx context.Context, c *Config) error {
+	commit, err := b.Prepare(ctx, c)
+	if err != nil {
+		return err
+	}
+	commit()
+	return nil
+}
+
+// Prepare does of Apply what can fail, and returns the rest. No other Config may be prepared or put into force in between.
+func (b *Bus) Prepare(ctx context.Context, c *Config) (commit func(), err error) {
 	b.applying.Lock()
 	defer b.applying.Unlock()
 	kept, err := b.log.Load(ctx, "cursor.")
 	if err != nil {
-		return fmt.Errorf("load places of subscriptions: %w", err)
+		return nil, fmt.Errorf("load places of subscriptions: %w", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ending {
-		return errEnding()
+		return nil, errEnding()
 	}
 	cursors, err := b.place(ctx, c, kept)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	return func() { b.commit(c, cursors) }, nil //nolint:contextcheck // what it starts ends by Close, not with this call
+}
+
+// commit puts a Config into force whose new subscriptions have their places.
+func (b *Bus) commit(c *Config, cursors map[string]Cursor) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ending {
+		return
 	}
 	b.config.Store(c)
 	wanted := map[string]bool{}
 	for i := range c.Subscriptions {
 		sub := &c.Subscriptions[i]
 		wanted[sub.Name] = true
-		b.launch(sub, cursors[sub.Name]) //nolint:contextcheck // what it starts ends by Close, not with this call
+		b.launch(sub, cursors[sub.Name])
 	}
+	end, _ := b.ring.tail()
 	for name, d := range b.running {
-		if !wanted[name] {
-			d.cancel()
-			b.leaving[name] = d
-			delete(b.running, name)
+		if wanted[name] {
+			continue
+		}
+		d.cancel()
+		b.leaving[name] = d
+		delete(b.running, name)
+		load := d.load.Load()
+		if waiting := uint64(load.Held) + uint64(max(end, load.Read)-load.Read); waiting > 0 {
+			b.o.OnLeft(name, waiting)
 		}
 	}
 	b.applied.Store(true)
-	return nil
 }
 
 // place finds where each subscription that does not run goes on, and keeps the places of those that are new. The caller holds
@@ -237,8 +270,9 @@ func (b *Bus) place(ctx context.Context, c *Config, kept map[string][]byte) (map
 // launch starts a subscription, or changes the one that runs. The caller holds mu.
 func (b *Bus) launch(sub *Subscription, c Cursor) {
 	before := b.running[sub.Name]
-	if before != nil && samePolicy(&before.sub.Load().Policy, &sub.Policy) && before.sub.Load().Paused == sub.Paused {
+	if before != nil && before.sub.Load().Policy.Ordered == sub.Policy.Ordered {
 		before.sub.Store(sub)
+		before.look()
 		return
 	}
 	if before != nil {
@@ -251,12 +285,6 @@ func (b *Bus) launch(sub *Subscription, c Cursor) {
 	d.cancel = cancel
 	b.running[sub.Name] = d
 	b.deliverers.Go(func() { d.run(ctx, b.attempting) })
-}
-
-// samePolicy tells whether two policies let a machine decide in the same way.
-func samePolicy(a, b *Policy) bool {
-	return a.Concurrency == b.Concurrency && a.Attempts == b.Attempts && a.Backoff == b.Backoff && a.MaxBackoff == b.MaxBackoff &&
-		a.Ordered == b.Ordered && a.Room == b.Room && a.RoomBytes == b.RoomBytes && (a.Wait == nil) == (b.Wait == nil)
 }
 
 // Receipt says where an event went.

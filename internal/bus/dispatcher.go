@@ -34,7 +34,10 @@ type dispatcher struct {
 	before   *dispatcher              // whose place this one takes, or nil
 	start    Cursor                   // where there is none before
 	m        *Machine
-	rewinds  []chan error // who waits for the machine to have rewound
+	final    Cursor        // where it stood, once it has ended
+	policy   *Subscription // whose policy the machine has
+	changed  chan struct{} // holds one: the subscription has changed
+	rewinds  []chan error  // who waits for the machine to have rewound
 	lastSave time.Time
 	lastNote time.Time
 
@@ -53,7 +56,8 @@ func cursorDocName(sub string) string { return "cursor." + docSafe(sub) }
 func newDispatcher(b *Bus, sub *Subscription, c Cursor, before *dispatcher) *dispatcher {
 	d := &dispatcher{
 		b: b, inputs: make(chan func(time.Time)), commands: make(chan func(time.Time)), before: before, start: c, done: make(chan struct{}),
-		tally: &tally{},
+		changed: make(chan struct{}, 1),
+		tally:   &tally{},
 	}
 	d.sub.Store(sub)
 	d.floor.Store(uint64(c.Floor()))
@@ -70,9 +74,10 @@ func newDispatcher(b *Bus, sub *Subscription, c Cursor, before *dispatcher) *dis
 func (d *dispatcher) begin() {
 	if d.before != nil {
 		<-d.before.done
-		d.start, d.before = d.before.m.Cursor(), nil
+		d.start, d.before = d.before.final, nil
 	}
-	d.m = NewMachine(d.sub.Load().Policy, func(e *Event) bool { return d.sub.Load().gets(e) }, d.start)
+	d.policy = d.sub.Load()
+	d.m = NewMachine(d.policy.Policy, func(e *Event) bool { return d.sub.Load().gets(e) }, d.start)
 	d.start = Cursor{}
 }
 
@@ -110,6 +115,7 @@ func (d *dispatcher) run(ctx, attempts context.Context) {
 		case command := <-d.commands:
 			command(time.Now())
 		case <-grown:
+		case <-d.changed:
 		case <-timer.C:
 		case <-saveTimer:
 		case <-stopping:
@@ -118,11 +124,24 @@ func (d *dispatcher) run(ctx, attempts context.Context) {
 	}
 	d.keep()
 	d.answerRewinds(errEnding())
+	d.final, d.m = d.m.Cursor(), nil // what it held is given back, though it may be remembered where it stood
+}
+
+// look makes the dispatcher look at its subscription, which has changed.
+func (d *dispatcher) look() {
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
 }
 
 // perform does what the machine wants done, and returns how many inputs will come of it.
 func (d *dispatcher) perform(ctx context.Context, now time.Time, timer *time.Timer) int {
 	sub := d.sub.Load()
+	if sub != d.policy {
+		d.policy = sub
+		d.m.SetPolicy(sub.Policy)
+	}
 	if sub.Paused {
 		timer.Reset(time.Hour)
 		d.note(now)

@@ -23,10 +23,28 @@ func (b *Bus) janitor(ctx context.Context) {
 		}
 		select {
 		case <-ticker.C:
+		case <-b.untidy:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// stored takes note of what was appended. Once it is a good part of what may be kept, the janitor looks without delay.
+func (b *Bus) stored(records []Record) {
+	b.ring.add(records)
+	bytes := b.since.Load()
+	for i := range records {
+		bytes += int64(records[i].Event.Size())
+	}
+	if limit := cmp.Or(b.config.Load().KeepBytes, defaultKeepBytes); bytes > limit/20 {
+		bytes = 0
+		select {
+		case b.untidy <- struct{}{}:
+		default:
+		}
+	}
+	b.since.Store(bytes)
 }
 
 // Tidy drops what need not be kept. The bus does so by itself, every ten seconds. Before the first Config is in force nobody knows
@@ -50,13 +68,18 @@ func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
 		excess := float64(bounds.Bytes-limit*9/10) / float64(bounds.Bytes)
 		cut = max(cut, bounds.First+Offset(excess*float64(bounds.Next-bounds.First)))
 	}
-	needed := b.needed(bounds.Next)
-	b.full.Store(bounds.Bytes > limit && needed <= bounds.First)
-	if cut = min(cut, needed); cut > bounds.First {
+	if cut = min(cut, b.needed(bounds.Next)); cut > bounds.First {
 		if err := b.log.Trim(ctx, StreamEvents, cut); err != nil {
 			return err
 		}
+		if bounds, err = b.log.Bounds(ctx, StreamEvents); err != nil {
+			return err
+		}
 	}
+	if b.full.Load() {
+		limit = limit * 19 / 20 // so that it does not change with every event
+	}
+	b.full.Store(bounds.Bytes > limit)
 	return b.tidyDeliveries(ctx)
 }
 

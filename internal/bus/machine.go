@@ -134,6 +134,13 @@ func NewMachine(p Policy, match func(*Event) bool, c Cursor) *Machine {
 	return m
 }
 
+// SetPolicy changes how the machine delivers from now on, but for Ordered, which stays. Waits that have begun go on.
+func (m *Machine) SetPolicy(p Policy) {
+	ordered := m.p.Ordered
+	m.p = p.withDefaults()
+	m.p.Ordered = ordered
+}
+
 // Grown tells that the stream has grown to end.
 func (m *Machine) Grown(end Offset) { m.end = max(m.end, end) }
 

@@ -11,6 +11,7 @@ const (
 	CodeEventsUnreachable   Code = "events-unreachable"
 	CodeBusFull             Code = "bus-full"
 	CodeTopicUnknown        Code = "topic-unknown"
+	CodeSubscriptionGone    Code = "subscription-gone"
 	CodeSubscriptionUnknown Code = "subscription-unknown"
 	CodeDeadLetter          Code = "dead-letter"
 	CodeDeadLetterUnknown   Code = "dead-letter-unknown"

@@ -29,12 +29,15 @@ import (
 // eventBus is the bus with what leads to it: a listener for each service that publishes, by which the service is known, and the
 // door for those that speak NATS. The log is opened when an App first declares a topic.
 type eventBus struct {
-	dir     string // of the log
-	listen  func(ctx context.Context, service string) (net.Listener, error)
-	deliver func(sub *subscriber) bus.Deliverer
-	warn    func(*fault.Error)
-	options bus.Options
-	log     *slog.Logger
+	dir      string // of the log
+	copyName string // of an isolated copy, or ""
+	listen   func(ctx context.Context, service string) (net.Listener, error)
+	deliver  func(sub *subscriber) bus.Deliverer
+	warn     func(*fault.Error)
+	options  bus.Options
+	log      *slog.Logger
+
+	changing sync.Mutex // held while an App or a webhook is put into force; taken before mu
 
 	mu        sync.Mutex
 	server    *natsbus.Server        // guarded by mu: in this process; nil until it is needed
@@ -60,20 +63,58 @@ type eventURLs struct{ http, nats string }
 // usesEvents tells whether an App has anything to do with events.
 func usesEvents(app *manifest.App) bool { return len(app.Topics()) > 0 }
 
-// apply makes the bus carry what an App declares, and returns where each service finds it.
-func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eventURLs, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.bus == nil && !usesEvents(app) {
-		return nil, nil
+// eventChange is an App on its way into force, as far as events go.
+type eventChange struct {
+	urls   map[string]eventURLs // where each service finds the bus
+	commit func()               // puts it into force; cannot fail
+	end    func()               // to be called in any case, when it is in force or given up
+}
+
+// prepare does all that can fail of making the bus carry what an App declares. Until the change has ended no other begins.
+func (e *eventBus) prepare(ctx context.Context, app *manifest.App) (*eventChange, error) {
+	e.changing.Lock()
+	change := &eventChange{commit: func() {}, end: sync.OnceFunc(e.changing.Unlock)}
+	if e.current() == nil && !usesEvents(app) {
+		return change, nil
 	}
-	if err := e.open(ctx, app); err != nil {
+	if err := e.prepareOpen(ctx, app, change); err != nil {
+		change.end()
 		return nil, err
 	}
-	if e.app != nil && (e.app.Events.NATS != app.Events.NATS || e.app.Events.Replicas != app.Events.Replicas) {
-		e.warn(fault.Warn(fault.CodeRestartNeeded, "events.nats has changed, and events stay where they are until the application starts again").
-			Fix("end it with atoll down and start it; events that were kept before stay there, and are not moved"))
+	return change, nil
+}
+
+// prepareOpen prepares a change for which there is to be a bus.
+func (e *eventBus) prepareOpen(ctx context.Context, app *manifest.App, change *eventChange) (err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.open(ctx, app); err != nil {
+		return err
 	}
+	if change.urls, err = e.admit(ctx, app); err != nil {
+		return err
+	}
+	c, err := e.config(app)
+	if err != nil {
+		return err
+	}
+	commit, err := e.bus.Prepare(ctx, e.withHooks(c, app))
+	if err != nil {
+		return err
+	}
+	change.commit = func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.sayWhatStays(app)
+		commit()
+		e.app, e.declared = app, c
+		e.dismiss(app)
+	}
+	return nil
+}
+
+// admit lets the services of an App in, and returns where each finds the bus. The caller holds mu.
+func (e *eventBus) admit(ctx context.Context, app *manifest.App) (map[string]eventURLs, error) {
 	urls := map[string]eventURLs{}
 	for _, s := range app.Services {
 		if len(s.Publishes) == 0 && len(s.Subscribes) == 0 {
@@ -89,19 +130,32 @@ func (e *eventBus) apply(ctx context.Context, app *manifest.App) (map[string]eve
 		}
 		urls[s.Name] = eventURLs{http, nats}
 	}
-	c, err := e.config(app)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.bus.Apply(ctx, e.withHooks(c, app)); err != nil {
-		return nil, err
-	}
-	e.app, e.declared = app, c
 	return urls, nil
+}
+
+// dismiss closes the ways of services that are gone. The caller holds mu.
+func (e *eventBus) dismiss(app *manifest.App) {
+	for name, p := range e.listeners {
+		if app.Service(name) == nil {
+			e.door.Dismiss(name)
+			_ = p.server.Close() // nobody is told that address any more
+			delete(e.listeners, name)
+		}
+	}
+}
+
+// sayWhatStays tells of a change that a running bus does not take over. The caller holds mu.
+func (e *eventBus) sayWhatStays(app *manifest.App) {
+	if e.app != nil && (e.app.Events.NATS != app.Events.NATS || e.app.Events.Replicas != app.Events.Replicas) {
+		e.warn(fault.Warn(fault.CodeRestartNeeded, "events.nats has changed, and events stay where they are until the application starts again").
+			Fix("end it with atoll down and start it; events that were kept before stay there, and are not moved"))
+	}
 }
 
 // refresh tells the bus of webhooks that are others now.
 func (e *eventBus) refresh(ctx context.Context) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.app == nil {
@@ -172,6 +226,17 @@ func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbu
 	return nil
 }
 
+// logName names the log of an App: each of its copies and environments has one of its own, which counts in a cluster.
+func (e *eventBus) logName(app *manifest.App) string {
+	name := app.Name
+	for _, part := range []string{app.Environment, e.copyName} {
+		if part != "" {
+			name += "-" + part
+		}
+	}
+	return name
+}
+
 // openLog opens the log, in this process or in a cluster.
 func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsbus.Server) (bus.Log, error) {
 	var nc *nats.Conn
@@ -185,7 +250,7 @@ func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsb
 	if err != nil {
 		return nil, err
 	}
-	store, err := natsbus.Open(ctx, nc, app.Name, &natsbus.Options{Replicas: app.Events.Replicas, Server: server})
+	store, err := natsbus.Open(ctx, nc, e.logName(app), &natsbus.Options{Replicas: app.Events.Replicas, Server: server})
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -271,7 +336,8 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 				return nil, err
 			}
 			c.Schedules = append(c.Schedules, bus.Schedule{
-				Name: s.Name + "/" + published.Name, Publisher: s.Name, Topic: published.Publish, Data: []byte(published.Data),
+				Name: s.Name + "/" + published.Name, Form: published.Cron.String() + " " + published.Zone, Publisher: s.Name,
+				Topic: published.Publish, Data: []byte(published.Data),
 				Next: sched.Next, Missed: published.Missed == manifest.MissedOnce,
 			})
 		}

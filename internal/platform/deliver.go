@@ -134,3 +134,9 @@ func (p *Platform) deadLetter(d bus.DeadLetter) {
 	p.warn(fault.Warn(fault.CodeDeadLetter, "%s has given up an event of %s: %s", d.Subscription, d.Event.Topic, d.Cause).
 		Fix("atoll events dead ls shows it; atoll events dead replay tries it again"))
 }
+
+// left tells of a subscription that the manifests have no more, though events wait for it.
+func (p *Platform) left(subscription string, waiting uint64) {
+	p.warn(fault.Warn(fault.CodeSubscriptionGone, "%s is no longer subscribed, and about %d events waited for it", subscription, waiting).
+		Fix("they are kept as long as settled ones are: subscribe again under the same names of service and topic to have them delivered"))
+}

@@ -197,8 +197,8 @@ func (p *Platform) startRelay(context.Context, *manifest.App) error {
 	p.upstreams = relay.NewUpstreams(std.New(), &relay.Options{Logger: p.log, OnHop: p.hop})
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
 	p.bus = &eventBus{
-		dir: p.state.path("events"), listen: p.driver.Listen, deliver: p.deliverer, warn: p.warn, log: p.log,
-		options: bus.Options{Logger: p.log, OnDead: p.deadLetter}, listeners: map[string]*publishing{},
+		dir: p.state.path("events"), copyName: p.o.Copy, listen: p.driver.Listen, deliver: p.deliverer, warn: p.warn, log: p.log,
+		options: bus.Options{Logger: p.log, OnDead: p.deadLetter, OnLeft: p.left}, listeners: map[string]*publishing{},
 	}
 	p.gateway = gateway.New(p.upstreams, &gateway.Options{
 		Logger: p.log, AccessLog: p.accessLog(), Webhook: newVerifier, Publisher: inbound{p.bus, p.log},
@@ -248,11 +248,12 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
-	events, err := p.bus.apply(ctx, app)
+	events, err := p.bus.prepare(ctx, app)
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
-	services, err := p.services(app, urls, events)
+	defer events.end()
+	services, err := p.services(app, urls, events.urls)
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
@@ -269,6 +270,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	}
 	// From here on nothing fails. What is gone stays known until nothing leads to it any more.
 	p.declare(p.current(), app)
+	events.commit()
 	commitGateway()
 	p.edge.commit(ctx)
 	p.mesh.Apply(app)
