@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"math"
 	"time"
 )
 
@@ -64,9 +65,13 @@ func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
 		return err
 	}
 	limit := uint64(cmp.Or(c.KeepBytes, defaultKeepBytes))
+	least := limit * 9 / 10
+	if b.full.Load() {
+		limit = limit * 19 / 20 // so that it does not change with every event
+	}
 	if bounds.Bytes > limit && bounds.Records > 0 { // about as many records as bytes are too many
-		excess := float64(bounds.Bytes-limit*9/10) / float64(bounds.Bytes)
-		cut = max(cut, bounds.First+Offset(excess*float64(bounds.Next-bounds.First)))
+		excess := float64(bounds.Bytes-least) / float64(bounds.Bytes)
+		cut = max(cut, bounds.First+Offset(math.Ceil(excess*float64(bounds.Next-bounds.First))))
 	}
 	if cut = min(cut, b.needed(bounds.Next)); cut > bounds.First {
 		if err := b.log.Trim(ctx, StreamEvents, cut); err != nil {
@@ -75,9 +80,6 @@ func (b *Bus) Tidy(ctx context.Context, now time.Time) error {
 		if bounds, err = b.log.Bounds(ctx, StreamEvents); err != nil {
 			return err
 		}
-	}
-	if b.full.Load() {
-		limit = limit * 19 / 20 // so that it does not change with every event
 	}
 	b.full.Store(bounds.Bytes > limit)
 	return b.tidyDeliveries(ctx)

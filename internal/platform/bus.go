@@ -228,13 +228,8 @@ func (e *eventBus) openOn(ctx context.Context, app *manifest.App, server *natsbu
 
 // logName names the log of an App: each of its copies and environments has one of its own, which counts in a cluster.
 func (e *eventBus) logName(app *manifest.App) string {
-	name := app.Name
-	for _, part := range []string{app.Environment, e.copyName} {
-		if part != "" {
-			name += "-" + part
-		}
-	}
-	return name
+	parts := []string{app.Name, app.Environment, e.copyName}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "-")
 }
 
 // openLog opens the log, in this process or in a cluster.
