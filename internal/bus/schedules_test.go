@@ -125,8 +125,8 @@ func TestAScheduleThatChangesCountsFromThenOn(t *testing.T) {
 
 func TestAScheduleThatComesBackMissedNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &subscriber{}
-		b := openBus(t, membus.New())
+		log, s := membus.New(), &subscriber{}
+		b := openBus(t, log)
 		tick := scheduled(s, every("p/tick", time.Hour, true))
 		apply(t, b, tick)
 		until(time.Minute)
@@ -136,6 +136,14 @@ func TestAScheduleThatComesBackMissedNothing(t *testing.T) {
 		until(6*time.Hour - margin)
 		s.wants(t)
 		until(6*time.Hour + margin)
+		s.wants(t, at("p/tick", 6*time.Hour)...)
+		apply(t, b, scheduled(s))
+		elapse(margin)
+		closeBus(t, b)
+		until(9*time.Hour + time.Minute)
+		b = openBus(t, log)
+		apply(t, b, tick)
+		elapse(margin)
 		s.wants(t, at("p/tick", 6*time.Hour)...)
 		closeBus(t, b)
 	})
