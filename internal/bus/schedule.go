@@ -56,7 +56,7 @@ func (s *schedules) look(ctx context.Context, now time.Time) {
 			s.b.saver.put(scheduleDocName(sched.Name), []byte(settled.Format(time.RFC3339Nano)))
 		}
 	}
-	if applied && changed {
+	if applied && (changed || s.kept != nil) {
 		s.forget(wanted)
 	}
 }

@@ -65,6 +65,7 @@ func TestTimesThatPassedWhileTheBusDidNotRunComeOnceOrNotAtAll(t *testing.T) {
 				closeBus(t, b)
 				until(5*time.Hour + 30*time.Minute)
 				b = openBus(t, log)
+				elapse(margin) // nothing is decided before it is known which schedules there are
 				apply(t, b, c)
 				until(6*time.Hour + margin)
 				want := at("p/tick", time.Hour, 6*time.Hour)
@@ -156,7 +157,7 @@ func TestAScheduleThatWasTakenAwayBetweenTwoRunsMissedNothing(t *testing.T) {
 		for run, c := range []*bus.Config{tick, scheduled(s), tick} {
 			until(time.Duration(run)*5*time.Hour + time.Minute)
 			b := openBus(t, log)
-			elapse(margin) // nothing is forgotten before it is known what is wanted
+			elapse(margin)
 			apply(t, b, c)
 			elapse(margin)
 			s.wants(t)
