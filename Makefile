@@ -84,7 +84,9 @@ bench-%: ## bench-NAME: measure, see bench/README.md
 
 # Package and name of each fuzz target.
 FUZZ := manifest/FuzzLoadNeverPanicsAndFaultsAlwaysHaveAPlace gateway/FuzzKeySet gateway/FuzzRoutePattern \
-	relay/FuzzCleanPath relay/FuzzParseTraceparent replica/process/FuzzShellWords
+	relay/FuzzCleanPath relay/FuzzParseTraceparent replica/process/FuzzShellWords \
+	bus/cloudevents/FuzzWhatIsDecodedSurvivesTheWay bus/schedule/FuzzNextLiesAhead bus/natsbus/FuzzAFrameThatIsReadIsWrittenAsItWas \
+	webhook/FuzzVerify webhook/FuzzWhatIsSignedIsAccepted webhook/FuzzNoFormOfAPrivateAddressIsPublic
 FUZZTIME ?= 5m
 
 .PHONY: soak

@@ -14,8 +14,8 @@ import (
 )
 
 // only is a schedule that is due once.
-func only(due time.Time, form string, missed bool) bus.Schedule {
-	return bus.Schedule{Name: "p/s", Form: form, Publisher: "p", Topic: "t", Missed: missed, Next: func(after time.Time) time.Time {
+func only(due time.Time, missed bool) bus.Schedule {
+	return bus.Schedule{Name: "p/s", Publisher: "p", Topic: "t", Missed: missed, Next: func(after time.Time) time.Time {
 		if after.Before(due) {
 			return due
 		}
@@ -43,18 +43,18 @@ func TestASchedulePublishesNothingForTimesBeforeItWasEditedOrCameBack(t *testing
 		b := openBus(t, membus.New())
 		defer closeBus(t, b)
 		begin := time.Now()
-		apply(t, b, scheduling(only(begin.Add(time.Hour), "late", true)))
+		apply(t, b, scheduling(only(begin.Add(time.Hour), true)))
 		<-time.After(time.Minute)
-		apply(t, b, scheduling(only(begin.Add(30*time.Second), "early", true)))
+		apply(t, b, scheduling(only(begin.Add(30*time.Second), true)))
 		<-time.After(time.Minute)
 		apply(t, b, scheduling())
 		<-time.After(time.Hour)
-		apply(t, b, scheduling(only(begin.Add(time.Hour), "late", true)))
+		apply(t, b, scheduling(only(begin.Add(time.Hour), true)))
 		<-time.After(time.Minute)
 		if n := published(t, b); n != 0 {
 			t.Errorf("%d events were published", n)
 		}
-		apply(t, b, scheduling(only(time.Now().Add(time.Minute), "next", true)))
+		apply(t, b, scheduling(only(time.Now().Add(time.Minute), true)))
 		<-time.After(2 * time.Minute)
 		if n := published(t, b); n != 1 {
 			t.Errorf("%d events were published for the time that came", n)
@@ -66,7 +66,7 @@ func TestWhatASchedulesMissedWhileNothingRanComesOnceOrNotAtAll(t *testing.T) {
 	for _, missed := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			log := membus.New()
-			hourly := only(time.Time{}, "hourly", missed)
+			hourly := only(time.Time{}, missed)
 			hourly.Next = func(after time.Time) time.Time { return after.Truncate(time.Hour).Add(time.Hour) }
 			b := openBus(t, log)
 			apply(t, b, scheduling(hourly))

@@ -63,7 +63,6 @@ func (s *Subscription) gets(e *Event) bool {
 // Schedule publishes an event again and again.
 type Schedule struct {
 	Name      string // service/name
-	Form      string // what it was written as: with another form it begins anew
 	Publisher string // service
 	Topic     string
 	Data      []byte // JSON

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -10,40 +9,26 @@ import (
 // scheduleTick is how often schedules are looked at: a change of the clock or of the manifest counts at most so much later.
 const scheduleTick = time.Second
 
-// runSchedules publishes what schedules want until ctx ends. The id of each event follows from the schedule and the time for
-// which it was due, so that after a crash it may come twice, but under one id.
+// schedules publishes what schedules want. The id of each event follows from the schedule and the time for which it was due, so
+// that after a crash it may come twice, but under one id. It is for one goroutine.
+type schedules struct {
+	b       *Bus
+	config  *Config              // that was looked at last
+	settled map[string]time.Time // by schedule: nothing that was due until then is owed
+	kept    map[string][]byte    // documents of an earlier run, until the first Config is in force
+}
+
+// runSchedules publishes what is due until ctx ends.
 func (b *Bus) runSchedules(ctx context.Context) {
 	kept, err := b.log.Load(ctx, "schedule.")
 	if err != nil {
-		kept = map[string][]byte{}
 		b.logger.Error("times of schedules not loaded: missed ones are not published", "error", err)
 	}
-	last := map[string]lastRun{}
+	s := &schedules{b: b, settled: map[string]time.Time{}, kept: kept}
 	ticker := time.NewTicker(scheduleTick)
 	defer ticker.Stop()
 	for {
-		now := time.Now()
-		c := b.config.Load()
-		b.forgetSchedules(c, last, kept)
-		for i := range c.Schedules {
-			s := &c.Schedules[i]
-			doc := scheduleDocName(s.Name)
-			if was, known := last[s.Name]; !known || was.Form != s.Form {
-				last[s.Name] = beginSchedule(s, kept[doc], now)
-				delete(kept, doc) // of what is edited later, nothing was missed
-				b.saver.put(doc, last[s.Name].text())
-			}
-			due := s.Next(last[s.Name].At)
-			if due.IsZero() || due.After(now) {
-				continue
-			}
-			if err := b.publishDue(ctx, s, due); err != nil {
-				b.logger.Error("scheduled event not published, trying again", "schedule", s.Name, "error", err)
-				continue
-			}
-			last[s.Name] = lastRun{now, s.Form} // of several that were missed, one is published
-			b.saver.put(doc, last[s.Name].text())
-		}
+		s.look(ctx, time.Now().Round(0)) // as the clock on the wall has it, by which schedules go
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -52,46 +37,79 @@ func (b *Bus) runSchedules(ctx context.Context) {
 	}
 }
 
-// lastRun is the time up to which a schedule has been dealt with, and the form that it had.
-type lastRun struct {
-	At   time.Time `json:"at"`
-	Form string    `json:"form"`
-}
-
-func (l lastRun) text() []byte {
-	text, err := json.Marshal(l)
-	if err != nil {
-		panic("bus: the time of a schedule cannot be written: " + err.Error())
-	}
-	return text
-}
-
-func scheduleDocName(schedule string) string { return "schedule." + docSafe(schedule) }
-
-// forgetSchedules forgets those that are no longer there, though their service is: if they come back, they begin anew.
-func (b *Bus) forgetSchedules(c *Config, last map[string]lastRun, kept map[string][]byte) {
-	there := map[string]bool{}
+// look looks at every schedule once.
+func (s *schedules) look(ctx context.Context, now time.Time) {
+	applied, c := s.b.applied.Load(), s.b.config.Load()
+	changed := c != s.config
+	s.config = c
+	wanted := map[string]bool{}
 	for i := range c.Schedules {
-		there[c.Schedules[i].Name] = true
-	}
-	for name := range last {
-		if !there[name] {
-			delete(last, name)
-			delete(kept, scheduleDocName(name))
-			b.saver.put(scheduleDocName(name), nil)
+		sched := &c.Schedules[i]
+		wanted[sched.Name] = true
+		before, known := s.settled[sched.Name]
+		if !known {
+			before = s.begin(sched, now)
+		}
+		settled, published := s.advance(ctx, sched, before, now)
+		s.settled[sched.Name] = settled
+		if changed || published || !known { // else the same follows from what is kept
+			s.b.saver.put(scheduleDocName(sched.Name), []byte(settled.Format(time.RFC3339Nano)))
 		}
 	}
+	if applied && (changed || s.kept != nil) {
+		s.forget(wanted)
+	}
 }
 
-// beginSchedule is the time after which a schedule is due first. What it missed while nothing ran counts if it wants that, and has
-// not been edited since.
-func beginSchedule(s *Schedule, doc []byte, now time.Time) lastRun {
-	var was lastRun
-	if err := json.Unmarshal(doc, &was); err != nil || !s.Missed || was.Form != s.Form || was.At.After(now) {
-		return lastRun{now, s.Form}
+// begin is where a schedule begins that was not there before: where an earlier run has left it, or now.
+func (s *schedules) begin(sched *Schedule, now time.Time) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, string(s.kept[scheduleDocName(sched.Name)]))
+	if err != nil || !sched.Missed || t.After(now) {
+		return now
 	}
-	return was
+	return t
 }
+
+// advance publishes an event if one was due since a time; of several that were missed, one. It returns up to when nothing is owed
+// any more: what changes later about the schedule counts from there on.
+func (s *schedules) advance(ctx context.Context, sched *Schedule, since, now time.Time) (settled time.Time, published bool) {
+	if now.Before(since) {
+		return since, false // the clock was put back
+	}
+	due := sched.Next(since)
+	if due.IsZero() || due.After(now) {
+		return now, false
+	}
+	if err := s.b.publishDue(ctx, sched, due); err != nil {
+		if ctx.Err() == nil {
+			s.b.logger.Error("scheduled event not published, trying again", "schedule", sched.Name, "error", err)
+		}
+		return since, false
+	}
+	return now, true
+}
+
+// forget forgets all schedules but those that are wanted. One of them that comes back has missed nothing.
+func (s *schedules) forget(wanted map[string]bool) {
+	docs := map[string]bool{}
+	for name := range wanted {
+		docs[scheduleDocName(name)] = true
+	}
+	for name := range s.settled {
+		if !wanted[name] {
+			delete(s.settled, name)
+			s.b.saver.put(scheduleDocName(name), nil)
+		}
+	}
+	for doc := range s.kept {
+		if !docs[doc] {
+			s.b.saver.put(doc, nil)
+		}
+	}
+	s.kept = nil
+}
+
+func scheduleDocName(name string) string { return "schedule." + docSafe(name) }
 
 func (b *Bus) publishDue(ctx context.Context, s *Schedule, due time.Time) error {
 	e := &Event{

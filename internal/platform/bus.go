@@ -331,7 +331,7 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 				return nil, err
 			}
 			c.Schedules = append(c.Schedules, bus.Schedule{
-				Name: s.Name + "/" + published.Name, Form: published.Cron.String() + " " + published.Zone, Publisher: s.Name,
+				Name: s.Name + "/" + published.Name, Publisher: s.Name,
 				Topic: published.Publish, Data: []byte(published.Data),
 				Next: sched.Next, Missed: published.Missed == manifest.MissedOnce,
 			})

@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,10 +21,10 @@ import (
 	"github.com/atollhq/atoll/test/internal/rig"
 )
 
-func publisherNames() []string { return []string{"single", "batch", "nats"} }
-
-func consumerNames() []string {
-	return []string{"takes", "slow", "crashes", "stalls", "fails", "refuses"}
+// play is an application of publishers and consumers, each of which keeps a ledger.
+type play struct {
+	*app
+	publishers, consumers []string
 }
 
 // eventRounds is how often Atoll is killed.
@@ -37,13 +38,24 @@ func eventRounds() int {
 // TestNoAcknowledgedEventIsLostWhenAtollIsKilled kills Atoll at random moments, and single services in between, while
 // publishers and consumers write down what they were told and what they told.
 func TestNoAcknowledgedEventIsLostWhenAtollIsKilled(t *testing.T) {
-	a := eventsApp(t)
-	for round := range eventRounds() {
-		pid := a.up(t)
+	p := eventsApp(t, map[string]string{"single": "", "batch": "", "nats": ""}, "takes", "slow", "crashes", "stalls", "fails", "refuses")
+	p.killAgainAndAgain(t, eventRounds())
+	book := p.finale(t)
+	for _, problem := range append(book.problems(), book.buried(p.dead(t))...) {
+		t.Error(problem)
+	}
+	t.Logf("%d rounds, %d events acknowledged, %d deliveries taken, %d of them again", eventRounds(), len(book.acked), book.taken, book.again)
+}
+
+// killAgainAndAgain starts the application and kills Atoll, so many times.
+func (p *play) killAgainAndAgain(t *testing.T, rounds int) {
+	t.Helper()
+	for round := range rounds {
+		pid := p.up(t)
 		moment := time.After(time.Duration(200+rand.IntN(1000)) * time.Millisecond)
 		for range rand.IntN(3) {
 			<-time.After(time.Duration(50+rand.IntN(200)) * time.Millisecond)
-			a.killOneService(t)
+			p.killOneService(t)
 		}
 		<-moment
 		family, err := rig.Family(pid)
@@ -57,24 +69,45 @@ func TestNoAcknowledgedEventIsLostWhenAtollIsKilled(t *testing.T) {
 			return !slices.ContainsFunc(family, rig.Process.Alive)
 		})
 	}
-	a.write(t, "ledgers/quiet", "")
-	a.write(t, "ledgers/calm", "")
-	a.up(t)
-	var book *accounts
-	await(t, 60*time.Second, "every acknowledged event was taken or refused", func() bool {
-		book = a.read(t)
-		return len(book.missing()) == 0
-	})
-	a.atoll(t, "down")
-	book = a.read(t)
-	for _, problem := range append(book.problems(), book.buried(a.dead(t))...) {
-		t.Error(problem)
-	}
-	t.Logf("%d events acknowledged, %d deliveries taken, %d of them again", len(book.acked), book.taken, book.again)
 }
 
-// eventsApp writes an application of publishers and consumers.
-func eventsApp(t *testing.T) *app {
+// finale lets the application run until nothing is on its way any more, and returns what the ledgers say.
+func (p *play) finale(t *testing.T) *accounts {
+	t.Helper()
+	p.write(t, "ledgers/quiet", "")
+	p.write(t, "ledgers/calm", "")
+	p.up(t)
+	p.awaitQuiet(t)
+	p.atoll(t, "down")
+	return p.read(t)
+}
+
+// awaitQuiet waits until every event was acknowledged, and taken or refused by everybody, or nothing comes any more: what is missing
+// then is missing for good.
+func (p *play) awaitQuiet(t *testing.T) {
+	t.Helper()
+	const silence = 30 * time.Second
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	missing, since := 0, time.Now()
+	for {
+		book := p.read(t)
+		now := len(book.missing()) + len(book.published) - len(book.acked) // the latter are published again
+		switch {
+		case now == 0:
+			return
+		case now != missing:
+			missing, since = now, time.Now()
+		case time.Since(since) > silence:
+			t.Logf("nothing came for %v, and %d answers and deliveries are missing", silence, missing)
+			return
+		}
+		<-ticker.C
+	}
+}
+
+// eventsApp writes an application of publishers, with what their manifests say besides, and consumers.
+func eventsApp(t *testing.T, publishers map[string]string, consumers ...string) *play {
 	t.Helper()
 	program := filepath.Join(programs.Dir, "eventsvc")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/atollhq/atoll/test/eventsvc").CombinedOutput(); err != nil {
@@ -84,19 +117,23 @@ func eventsApp(t *testing.T) *app {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{dir: dir}
-	names := slices.Concat(publisherNames(), consumerNames())
-	a.write(t, "atoll.yaml", fmt.Sprintf("app: events\nservices: [%s]\n", strings.Join(names, ", ")))
-	a.write(t, "ledgers/README", "")
-	for _, name := range names {
-		more := "publishes: [order.placed]\n"
-		if slices.Contains(consumerNames(), name) {
-			more = "subscribes:\n  order.placed: {to: /events, attempts: 1000, backoff: 20ms, max_backoff: 200ms, timeout: 1s}\n"
-		}
-		a.write(t, name+"/service.yaml", fmt.Sprintf("service: %s\nrun: eventsvc -role %s -dir %s/ledgers\nready: /healthz\nwatch: {off: true}\n%s", name, name, dir, more))
+	p := &play{app: &app{dir: dir}, publishers: slices.Sorted(maps.Keys(publishers)), consumers: consumers}
+	p.write(t, "atoll.yaml", fmt.Sprintf("app: events\nservices: [%s]\n", strings.Join(slices.Concat(p.publishers, consumers), ", ")))
+	p.write(t, "ledgers/README", "")
+	for _, name := range p.publishers {
+		p.actor(t, name, "publishes: [order.placed]\n"+publishers[name])
 	}
-	t.Cleanup(func() { a.finish(t) })
-	return a
+	for _, name := range consumers {
+		p.actor(t, name, "subscribes:\n  order.placed: {to: /events, attempts: 1000, backoff: 20ms, max_backoff: 200ms, timeout: 1s}\n")
+	}
+	t.Cleanup(func() { p.finish(t) })
+	return p
+}
+
+// actor writes the manifest of a service.
+func (p *play) actor(t *testing.T, name, more string) {
+	t.Helper()
+	p.write(t, name+"/service.yaml", fmt.Sprintf("service: %s\nrun: eventsvc -role %s -dir %s/ledgers\nready: /healthz\nwatch: {off: true}\n%s", name, name, p.dir, more))
 }
 
 // up starts Atoll and returns its pid.
@@ -163,17 +200,18 @@ func (a *app) dead(t *testing.T) map[string][]string {
 
 // accounts is what all ledgers say.
 type accounts struct {
+	consumers        []string
 	published, acked map[string]bool
 	accepted         map[string][]string // by consumer, in order
 	refused          map[string]map[string]bool
 	taken, again     int
 }
 
-func (a *app) read(t *testing.T) *accounts {
+func (p *play) read(t *testing.T) *accounts {
 	t.Helper()
-	b := &accounts{published: map[string]bool{}, acked: map[string]bool{}, accepted: map[string][]string{}, refused: map[string]map[string]bool{}}
-	for _, name := range publisherNames() {
-		a.lines(t, name, func(word, id string) {
+	b := &accounts{consumers: p.consumers, published: map[string]bool{}, acked: map[string]bool{}, accepted: map[string][]string{}, refused: map[string]map[string]bool{}}
+	for _, name := range p.publishers {
+		p.lines(t, name, func(word, id string) {
 			b.published[id] = b.published[id] || word == "P"
 			b.acked[id] = b.acked[id] || word == "A"
 			if !b.acked[id] {
@@ -181,9 +219,9 @@ func (a *app) read(t *testing.T) *accounts {
 			}
 		})
 	}
-	for _, name := range consumerNames() {
+	for _, name := range p.consumers {
 		b.refused[name] = map[string]bool{}
-		a.lines(t, name, func(word, id string) {
+		p.lines(t, name, func(word, id string) {
 			if word == "R" {
 				b.refused[name][id] = true
 			} else {
@@ -216,14 +254,14 @@ func (a *app) lines(t *testing.T, name string, line func(word, id string)) {
 // missing is what was acknowledged, and not taken by everybody.
 func (b *accounts) missing() []string {
 	var missing []string
-	for _, name := range consumerNames() {
+	for _, name := range b.consumers {
 		has := map[string]bool{}
 		for _, id := range b.accepted[name] {
 			has[id] = true
 		}
 		for id := range b.acked {
 			if !has[id] && !b.refused[name][id] {
-				missing = append(missing, name+" never took "+id)
+				missing = append(missing, name+" never took "+id+", which was acknowledged")
 			}
 		}
 	}
@@ -233,7 +271,7 @@ func (b *accounts) missing() []string {
 // problems is everything else that was not promised so.
 func (b *accounts) problems() []string {
 	problems := b.missing()
-	for _, name := range consumerNames() {
+	for _, name := range b.consumers {
 		seen, latest := map[string]bool{}, map[string]int{}
 		for _, id := range b.accepted[name] {
 			b.taken++
@@ -259,7 +297,7 @@ func (b *accounts) problems() []string {
 // buried holds the dead letters against what was refused.
 func (b *accounts) buried(dead map[string][]string) []string {
 	var problems []string
-	for _, name := range consumerNames() {
+	for _, name := range b.consumers {
 		kept := map[string]bool{}
 		for _, id := range dead[name] {
 			kept[id] = true

@@ -22,7 +22,7 @@ import (
 const topic = "order.placed"
 
 func main() {
-	role := flag.String("role", "", "single, batch or nats publish; takes, slow, crashes, stalls, fails or refuses take")
+	role := flag.String("role", "", "single, batch, nats, sqlite or postgres publish; takes, slow, crashes, stalls, fails or refuses take")
 	dir := flag.String("dir", "", "folder of the ledgers; a file calm in it ends crashes and stalls, a file quiet ends publishing")
 	flag.Parse()
 	if err := run(*role, *dir); err != nil {

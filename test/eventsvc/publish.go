@@ -34,6 +34,9 @@ func publishing(role string) publish {
 	case "nats":
 		p := &natsPublisher{}
 		return p.publish
+	case "sqlite", "postgres":
+		p := &outboxPublisher{}
+		return p.publish
 	}
 	return nil
 }
