@@ -18,7 +18,8 @@ import (
 
 const (
 	keys     = 3   // ordering keys of each publisher
-	together = 6   // events of a batch, and of those on their way at once
+	together = 6   // events that are on their way at once
+	batch    = 24  // events that are published by one request
 	rows     = 120 // events of an outbox that are committed together, one transaction for each key
 )
 
@@ -31,7 +32,7 @@ func publishing(role string) (how publish, atOnce int) {
 	case "single":
 		return publishSingly, together
 	case "batch":
-		return publishBatch, together
+		return publishBatch, batch
 	case "nats":
 		p := &natsPublisher{}
 		return p.publish, together
