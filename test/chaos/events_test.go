@@ -62,8 +62,13 @@ func (p *play) killAgainAndAgain(t *testing.T, rounds int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		// Stopped first, others have the time to note what it told them last.
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatalf("round %d: Atoll has ended by itself: %v", round, err)
+		}
+		<-time.After(time.Duration(rand.IntN(40)) * time.Millisecond)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
 		}
 		await(t, 10*time.Second, "all have ended", func() bool {
 			return !slices.ContainsFunc(family, rig.Process.Alive)

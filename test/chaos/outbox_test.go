@@ -7,7 +7,7 @@ import "testing"
 func TestWhatIsCommittedIsPublishedAndNothingElseWhenAtollIsKilled(t *testing.T) {
 	rounds := 5
 	if soak() {
-		rounds = 50
+		rounds = 20
 	}
 	p := eventsApp(t, map[string]string{"sqlite": "database: sqlite\noutbox: true\n", "postgres": "database: postgres\noutbox: true\n"}, "takes")
 	p.killAgainAndAgain(t, rounds)

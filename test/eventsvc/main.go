@@ -42,8 +42,8 @@ func run(role, dir string) error {
 	mux.Handle("POST /events", &taker{role: role, ledger: l})
 	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { failed <- server.ListenAndServe() }()
-	if publish := publishing(role); publish != nil {
-		go func() { failed <- publishAll(context.Background(), l, publish) }()
+	if publish, atOnce := publishing(role); publish != nil {
+		go func() { failed <- publishAll(context.Background(), l, publish, atOnce) }()
 	}
 	return <-failed
 }

@@ -17,13 +17,14 @@ import (
 
 var errUndone = errors.New("undone on purpose")
 
-// outboxPublisher publishes by transactions of the service's own database, each of which writes one row with the id of its event.
+// outboxPublisher publishes by transactions of the service's own database, each of which writes rows with the ids of
+// its events.
 type outboxPublisher struct {
 	db     *sql.DB
 	outbox *sdk.Outbox
 }
 
-// publish commits ids: those of one key one after the other, keys at once. What an earlier process has committed is so already.
+// publish commits ids, those of each key in a transaction of its own, all at once. What an earlier process has committed stays so.
 func (p *outboxPublisher) publish(ctx context.Context, ids []string, acked func(string)) error {
 	if err := p.open(ctx); err != nil {
 		return err
@@ -36,15 +37,15 @@ func (p *outboxPublisher) publish(ctx context.Context, ids []string, acked func(
 	all, ctx := errgroup.WithContext(ctx)
 	for _, line := range lines {
 		all.Go(func() error {
-			for _, id := range line {
-				if isOneOfHundred(id) {
-					if err := p.commit(ctx, "undone-"+id, errUndone); !errors.Is(err, errUndone) {
-						return err
-					}
-				}
-				if err := p.commit(ctx, id, nil); err != nil {
+			if isOneOfHundred(line[0]) {
+				if err := p.commit(ctx, []string{"undone-" + line[0]}, errUndone); !errors.Is(err, errUndone) {
 					return err
 				}
+			}
+			if err := p.commit(ctx, line, nil); err != nil {
+				return err
+			}
+			for _, id := range line {
 				acked(id)
 			}
 			return nil
@@ -80,23 +81,17 @@ func (p *outboxPublisher) open(ctx context.Context) error {
 	return nil
 }
 
-// commit writes a row and its event, or neither if there is a reason to undo it.
-func (p *outboxPublisher) commit(ctx context.Context, id string, undo error) error {
+// commit writes rows and their events, or nothing if there is a reason to undo it.
+func (p *outboxPublisher) commit(ctx context.Context, ids []string, undo error) error {
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	done, err := tx.ExecContext(ctx, "INSERT INTO orders (id) VALUES ($1) ON CONFLICT DO NOTHING", id)
-	if err != nil {
-		return fmt.Errorf("insert: %w", err)
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
-		return err
-	}
-	key, _, _ := strings.Cut(id, "/")
-	if err := p.outbox.Add(ctx, tx, sdk.Event{Topic: topic, ID: id, Key: key, Data: []byte(id), DataType: "text/plain"}); err != nil {
-		return err
+	for _, id := range ids {
+		if err := p.add(ctx, tx, id); err != nil {
+			return err
+		}
 	}
 	if undo != nil {
 		return undo
@@ -105,4 +100,17 @@ func (p *outboxPublisher) commit(ctx context.Context, id string, undo error) err
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// add adds a row and its event to a transaction, if an earlier process has not committed them.
+func (p *outboxPublisher) add(ctx context.Context, tx *sql.Tx, id string) error {
+	done, err := tx.ExecContext(ctx, "INSERT INTO orders (id) VALUES ($1) ON CONFLICT DO NOTHING", id)
+	if err != nil {
+		return fmt.Errorf("insert: %w", err)
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	key, _, _ := strings.Cut(id, "/")
+	return p.outbox.Add(ctx, tx, sdk.Event{Topic: topic, ID: id, Key: key, Data: []byte(id), DataType: "text/plain"})
 }

@@ -17,32 +17,34 @@ import (
 )
 
 const (
-	keys     = 3 // ordering keys of each publisher
-	together = 6 // events of a batch, and of those on their way at once
+	keys     = 3   // ordering keys of each publisher
+	together = 6   // events that are on their way at once
+	batch    = 24  // events that are published by one request
+	rows     = 120 // events of an outbox that are committed together, one transaction for each key
 )
 
 // publish publishes events in their order, and calls acked for each that was acknowledged.
 type publish func(ctx context.Context, ids []string, acked func(id string)) error
 
-// publishing is how a role publishes; nil if it does not.
-func publishing(role string) publish {
+// publishing is how a role publishes, and how many events at once; nil if it does not.
+func publishing(role string) (how publish, atOnce int) {
 	switch role {
 	case "single":
-		return publishSingly
+		return publishSingly, together
 	case "batch":
-		return publishBatch
+		return publishBatch, batch
 	case "nats":
 		p := &natsPublisher{}
-		return p.publish
+		return p.publish, together
 	case "sqlite", "postgres":
 		p := &outboxPublisher{}
-		return p.publish
+		return p.publish, rows // so many that Atoll is in the middle of them when it is killed
 	}
-	return nil
+	return nil, 0
 }
 
 // publishAll publishes what an earlier process has not seen acknowledged, and then more and more.
-func publishAll(ctx context.Context, l *ledger, publish publish) error {
+func publishAll(ctx context.Context, l *ledger, publish publish, atOnce int) error {
 	name, n := os.Getenv("ATOLL_SERVICE"), 0
 	var unsure []string
 	for _, id := range l.order {
@@ -67,7 +69,7 @@ func publishAll(ctx context.Context, l *ledger, publish publish) error {
 		}
 		unsure = nil
 		<-tick.C
-		for range together {
+		for range atOnce {
 			if l.told("quiet") {
 				break
 			}
