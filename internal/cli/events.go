@@ -175,15 +175,23 @@ func ageText(now, t time.Time) string {
 	return fmt.Sprintf("%dd", int(age/day))
 }
 
-// confirm asks on a terminal whether to go on; elsewhere, and with --yes, it goes on.
-func (a *app) confirm(yes bool, question string) bool {
-	if yes || a.Width(a.Out) == 0 {
-		return true
+// confirm asks whether to go on; with --yes it goes on. Where there is nobody to ask, since standard input is no terminal, it
+// refuses. Its error says why the command ends.
+func (a *app) confirm(cmd *cobra.Command, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if width, _ := a.Size(a.In); width == 0 {
+		return usage(cmd, "there is nobody to ask: %s", question).Fix("add --yes if that is what you want")
 	}
 	fmt.Fprintf(a.Err, "%s [y/N] ", question)
 	var answer string
 	_, _ = fmt.Fscanln(a.In, &answer) // an empty line is no
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+	if !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
+		fmt.Fprintln(a.Err, "nothing was done")
+		return errSaid
+	}
+	return nil
 }
 
 // manifestNames completes what the manifests name.
