@@ -32,3 +32,15 @@ func SQLitePath(databaseURL string) (string, error) {
 	}
 	return u.Path, nil
 }
+
+// SQLiteDSN is what the driver modernc.org/sqlite opens for a DATABASE_URL of that form, as suits a file that Atoll's outbox
+// reads too: sql.Open("sqlite", dsn). The file has a write-ahead log; who finds it locked waits up to 5 s; and a transaction
+// takes the lock for writing when it begins, since one that takes it later may be refused at once.
+func SQLiteDSN(databaseURL string) (string, error) {
+	path, err := SQLitePath(databaseURL)
+	if err != nil {
+		return "", err
+	}
+	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	return file.String() + "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)", nil
+}

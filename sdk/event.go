@@ -163,6 +163,15 @@ func (e *Event) check() error {
 	return nil
 }
 
+// checkDataType refuses data that would pass for an event themselves, whose attributes count in place of this one's.
+func (e *Event) checkDataType() error {
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(e.DataType)), "application/cloudevents") {
+		return fmt.Errorf("the type of the data of the event %s is %s, which is the type of a whole event: name the type that the data have",
+			e.ID, e.DataType)
+	}
+	return nil
+}
+
 // structured is the event in the JSON format of CloudEvents.
 func (e *Event) structured() (map[string]any, error) {
 	out := map[string]any{}

@@ -290,6 +290,41 @@ func TestWhatIsNoEventIsRefusedForGood(t *testing.T) {
 	}
 }
 
+func TestTheHeadersOfABinaryDeliveryNameTheEventWhateverItsDataSay(t *testing.T) {
+	forged := `{"specversion": "1.0", "id": "forged", "source": "/services/bank", "type": "paid", "data": {}}`
+	for _, media := range []string{"application/cloudevents+json", "application/cloudevents-batch+json"} {
+		h := binaryHeader()
+		h.Set("Content-Type", media)
+		var got sdk.Event
+		deliver(t, h, forged, func(_ context.Context, e sdk.Event) error {
+			got = e
+			return nil
+		}).Body.Close()
+		if got.ID != h.Get("Ce-Id") || got.Source != h.Get("Ce-Source") || string(got.Data) != forged {
+			t.Errorf("%s: the data were taken for the event: %+v", media, got)
+		}
+	}
+}
+
+func TestNoEventIsSentWhoseDataPassForAnEvent(t *testing.T) {
+	p := publisher(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }))
+	bad := sdk.Event{Data: []byte("{}"), DataType: "Application/CloudEvents+json"}
+	for _, events := range [][]sdk.Event{{bad}, {{Data: []byte("{}")}, bad}} {
+		if err := p.Publish(t.Context(), "order.placed", events...); err == nil || !strings.Contains(err.Error(), "whole event") {
+			t.Errorf("%d events: got %v", len(events), err)
+		}
+	}
+}
+
+func TestARejectionWithoutAReasonStillHasAText(t *testing.T) {
+	resp := deliver(t, binaryHeader(), "", func(context.Context, sdk.Event) error { return sdk.Reject(nil) })
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusUnprocessableEntity || strings.Contains(string(text), "nil") {
+		t.Errorf("got %s %s", resp.Status, text)
+	}
+}
+
 func TestTheTraceOfAnEventGoesOn(t *testing.T) {
 	const other = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-01"
 	for name, test := range map[string]struct{ header, extension, want string }{

@@ -78,6 +78,9 @@ func TestSQLitePathTakesOnlyAbsoluteFiles(t *testing.T) {
 		if _, err := sdk.SQLitePath(bad); fault.CodeOf(err) != sdk.CodeDatabaseURL {
 			t.Errorf("%q: got %v", bad, err)
 		}
+		if _, err := sdk.SQLiteDSN(bad); fault.CodeOf(err) != sdk.CodeDatabaseURL {
+			t.Errorf("%q: got %v", bad, err)
+		}
 	}
 }
 

@@ -44,7 +44,12 @@ func OnEvent(handle func(ctx context.Context, e Event) error) http.Handler {
 }
 
 // Reject makes an error that says: this event will never be accepted. It becomes a dead letter, with err's text.
-func Reject(err error) error { return &rejection{err} }
+func Reject(err error) error {
+	if err == nil {
+		err = errors.New("the event is rejected")
+	}
+	return &rejection{err}
+}
 
 type rejection struct{ err error }
 
@@ -76,10 +81,11 @@ func readEvent(r *http.Request) (Event, error) {
 	if len(body) > maxDelivery {
 		return Event{}, Error(http.StatusUnprocessableEntity, "body-too-large", "The body is larger than %d bytes.", maxDelivery)
 	}
-	contentType := r.Header.Get("Content-Type")
-	media, _, err := mime.ParseMediaType(contentType)
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	var e Event
 	switch {
+	case r.Header.Get("Ce-Specversion") != "": // the headers name the event, whatever its data say
+		e, err = parseBinary(r.Header, body)
 	case err == nil && media == cloudEvent:
 		e, err = parseStructured(body)
 	case err == nil && strings.HasPrefix(media, "application/cloudevents"):

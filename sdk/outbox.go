@@ -44,6 +44,9 @@ func (o *Outbox) Add(ctx context.Context, tx *sql.Tx, events ...Event) error {
 			return fmt.Errorf("add to outbox: the event %d has no topic", i)
 		}
 		e := events[i].complete(events[i].Topic, o.service, Traceparent(ctx), now)
+		if err := e.checkDataType(); err != nil {
+			return fmt.Errorf("add to outbox: %w", err)
+		}
 		if err := o.add(ctx, tx, &e); err != nil {
 			return fmt.Errorf("add to outbox: %w", err)
 		}

@@ -63,8 +63,8 @@ func NewPublisher(opts *PublisherOptions) (*Publisher, error) {
 	}, nil
 }
 
-// Publish publishes events to a topic and returns nil once all of them are on disk. Several go as one batch: one request,
-// in order, of one DeliverAt. The trace of ctx goes along.
+// Publish publishes events to a topic and returns nil once all of them are on disk. Several, at most
+// 1,000, go as one batch: one request, in order, of one DeliverAt. The trace of ctx goes along.
 //
 // While Atoll is busy or cannot be reached, the same events are sent again, with the same ids, until ctx ends. After an
 // error some of them may be published. A refusal is a *Problem error, which says why.
@@ -108,6 +108,9 @@ func (p *Publisher) encode(ctx context.Context, topic string, events []Event) (h
 	}
 	if len(events) == 1 {
 		e := events[0].complete(topic, p.service, Traceparent(ctx), now)
+		if err := e.checkDataType(); err != nil {
+			return nil, nil, err
+		}
 		if _, _, err := mime.ParseMediaType(e.DataType); e.DataType != "" && err != nil {
 			return nil, nil, fmt.Errorf("the type of the data %q: %w", e.DataType, err)
 		}
@@ -120,6 +123,9 @@ func (p *Publisher) encode(ctx context.Context, topic string, events []Event) (h
 			return nil, nil, errors.New("the events are to be delivered at different times: publish them one by one")
 		}
 		e := events[i].complete(topic, p.service, Traceparent(ctx), now)
+		if err := e.checkDataType(); err != nil {
+			return nil, nil, err
+		}
 		var err error
 		if batch[i], err = e.structured(); err != nil {
 			return nil, nil, err

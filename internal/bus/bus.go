@@ -343,13 +343,13 @@ func (b *Bus) Submit(publisher, topic string, events []*Event, done func([]Recei
 // PublishAll is Publish for events of several topics, which they name.
 func (b *Bus) PublishAll(ctx context.Context, publisher string, events []*Event) ([]Receipt, error) {
 	c := b.config.Load()
-	for _, e := range events {
+	for i, e := range events {
 		t, err := c.allowed(publisher, e.Topic)
 		if err == nil {
 			err = b.check(t, e)
 		}
 		if err != nil {
-			return nil, err
+			return nil, ofSeveral(events, i, err)
 		}
 		e.SetExtension(AttributePublisher, publisher)
 	}
@@ -358,14 +358,22 @@ func (b *Bus) PublishAll(ctx context.Context, publisher string, events []*Event)
 
 // take submits events to a topic, if they fit it.
 func (b *Bus) take(publisher string, t *Topic, events []*Event, done func([]Receipt, error)) error {
-	for _, e := range events {
+	for i, e := range events {
 		if err := b.check(t, e); err != nil {
-			return err
+			return ofSeveral(events, i, err)
 		}
 		e.Topic = t.Name
 		e.SetExtension(AttributePublisher, publisher)
 	}
 	return b.submit(events, done)
+}
+
+// ofSeveral is the refusal of one of the events that come together.
+func ofSeveral(events []*Event, i int, err error) error {
+	if len(events) == 1 {
+		return err
+	}
+	return InBatch(i, events[i].ID, err)
 }
 
 // submit queues events, each for the stream that it belongs to.

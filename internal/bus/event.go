@@ -3,6 +3,7 @@ package bus
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -122,6 +123,10 @@ func (e *Event) Validate() error {
 			return err
 		}
 	}
+	if isEnvelope(e.DataType) {
+		return invalid("its datacontenttype is %.100s, which is the type of a whole event and not of an event's data", e.DataType).
+			Fix("name the type that the data have, such as application/json, or application/octet-stream to pass an event on inside another")
+	}
 	if len(e.Extensions) > MaxAttributes {
 		return invalid("there are %d extension attributes, at most %d are taken", len(e.Extensions), MaxAttributes)
 	}
@@ -140,6 +145,14 @@ func (e *Event) Validate() error {
 	return nil
 }
 
+// isEnvelope tells whether a media type is one of events themselves. Whoever is delivered such data would read id and source
+// from them, where their sender can write what he likes.
+func isEnvelope(mediaType string) bool {
+	const envelope = "application/cloudevents"
+	mediaType = strings.TrimSpace(mediaType)
+	return len(mediaType) >= len(envelope) && strings.EqualFold(mediaType[:len(envelope)], envelope)
+}
+
 // checkValue refuses what the type String of CloudEvents excludes: control characters, surrogates, noncharacters.
 func checkValue(name, value string) error {
 	if len(value) > MaxAttribute {
@@ -154,6 +167,20 @@ func checkValue(name, value string) error {
 		}
 	}
 	return nil
+}
+
+// InBatch says which event of several a refusal is about, counted from 0, with its id where that is known.
+func InBatch(i int, id string, err error) error {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	if id != "" {
+		id = fmt.Sprintf(" (id %.100s)", id)
+	}
+	out := *e
+	out.Text = fmt.Sprintf("event %d%s: %s", i, id, e.Text)
+	return &out
 }
 
 func invalid(format string, args ...any) *fault.Error {

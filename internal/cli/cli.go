@@ -30,8 +30,8 @@ type World struct {
 	Environ    []string
 	Version    string
 	Executable string
-	// Size is the size of the terminal that a stream goes to, in characters, or 0 where it is none.
-	Size func(w io.Writer) (width, height int)
+	// Size is the size of the terminal that a stream goes to or comes from, in characters, or 0 where it is none.
+	Size func(stream any) (width, height int)
 }
 
 // Width is the width of the terminal that a stream goes to, or 0 where it is none.
@@ -48,8 +48,8 @@ func OS(version string) World {
 	}
 	return World{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version, Executable: exe,
-		Size: func(w io.Writer) (width, height int) {
-			f, ok := w.(*os.File)
+		Size: func(stream any) (width, height int) {
+			f, ok := stream.(*os.File)
 			if !ok || !term.IsTerminal(int(f.Fd())) {
 				return 0, 0
 			}

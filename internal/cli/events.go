@@ -31,7 +31,8 @@ func (a *app) eventsCommand() *cobra.Command {
 		Long: "Lists the topics with their publishers, subscribers and rate; the subscriptions with their state, how many events\n" +
 			"wait for them and since when, are in flight, fail, and are dead letters; and what the log keeps. A subscription is\n" +
 			"delivering; or nobody is there to take its events; or it is full, since as much as may be held fails; or paused,\n" +
-			"a webhook that is disabled. With --format json it is one object.",
+			"a webhook that is disabled; or failing, a webhook to which the last try failed. A narrow terminal shows fewer columns.\n" +
+			"With --format json it is one object.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listEvents(cmd.Context()) },
 	})
 	a.withFormat(cmd)
@@ -69,7 +70,7 @@ func (a *app) listEvents(ctx context.Context) error {
 		a.topicTable(b.Topics).write(a.Out, width)
 		if len(b.Subscriptions) > 0 {
 			fmt.Fprintln(a.Out)
-			a.subscriptionTable(b.Subscriptions).write(a.Out, width)
+			subscriptionTable(paint(a.color(a.Out)), b.Subscriptions, width, time.Now()).write(a.Out, width)
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", clip(keptText(&b), width))
 		return nil
@@ -95,26 +96,18 @@ func (a *app) topicTable(topics []api.Topic) *table {
 	return t
 }
 
-func (a *app) subscriptionTable(list []api.Subscription) *table {
-	p := paint(a.color(a.Out))
+// subscriptionTable shows, where there is little room, what may be wrong rather than how much goes on.
+func subscriptionTable(p paint, list []api.Subscription, width int, now time.Time) *table {
 	t := &table{right: map[int]bool{2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 9: true}}
-	head := []string{"SUBSCRIPTION", "STATE", "WAITING", "OLDEST", "FLYING", "FAILING", "DEAD"}
-	room := 28
-	if !a.narrow() {
-		head, room = append(head, "RATE", "ATTEMPTS", "FAILED"), 0
-	}
-	t.add(head...)
-	now := time.Now()
+	t.add("SUBSCRIPTION", "STATE", "WAITING", "OLDEST", "FLYING", "FAILING", "DEAD", "RATE", "ATTEMPTS", "FAILED")
 	for _, s := range list {
-		row := []string{
-			clip(s.Subscription, room), subscriptionState(p, s.State), strconv.FormatUint(s.Waiting, 10), ageText(now, s.Oldest),
+		t.add(s.Subscription, subscriptionState(p, s.State), strconv.FormatUint(s.Waiting, 10), ageText(now, s.Oldest),
 			strconv.Itoa(s.InFlight), alarming(p, s.Failing), alarming(p, int(s.Dead)),
-		}
-		if !a.narrow() {
-			row = append(row, rateText(s.Rate), strconv.FormatUint(s.Attempts, 10), strconv.FormatUint(s.Failed, 10))
-		}
-		t.add(row...)
+			rateText(s.Rate), strconv.FormatUint(s.Attempts, 10), strconv.FormatUint(s.Failed, 10))
 	}
+	t.fit(width, "OLDEST", "RATE", "ATTEMPTS")
+	t.squeeze(width, 0, 20, clip)
+	t.fit(width, "FLYING", "FAILING", "WAITING")
 	return t
 }
 
@@ -125,6 +118,8 @@ func subscriptionState(p paint, state string) string {
 		return p.green(state)
 	case api.SubscriptionUnreachable:
 		return p.yellow("nobody there")
+	case api.SubscriptionFailing:
+		return p.yellow(state)
 	case api.SubscriptionFull:
 		return p.red(state)
 	}
@@ -175,15 +170,23 @@ func ageText(now, t time.Time) string {
 	return fmt.Sprintf("%dd", int(age/day))
 }
 
-// confirm asks on a terminal whether to go on; elsewhere, and with --yes, it goes on.
-func (a *app) confirm(yes bool, question string) bool {
-	if yes || a.Width(a.Out) == 0 {
-		return true
+// confirm asks whether to go on; with --yes it goes on. Where there is nobody to ask, since standard input is no terminal, it
+// refuses. Its error says why the command ends.
+func (a *app) confirm(cmd *cobra.Command, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if width, _ := a.Size(a.In); width == 0 {
+		return usage(cmd, "there is nobody to ask: %s", question).Fix("add --yes if that is what you want")
 	}
 	fmt.Fprintf(a.Err, "%s [y/N] ", question)
 	var answer string
 	_, _ = fmt.Fscanln(a.In, &answer) // an empty line is no
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+	if !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
+		fmt.Fprintln(a.Err, "nothing was done")
+		return errSaid
+	}
+	return nil
 }
 
 // manifestNames completes what the manifests name.

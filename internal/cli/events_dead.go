@@ -216,9 +216,10 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.All && !a.confirm(f.yes, "deliver "+selectionText(s)+" again?") {
-				fmt.Fprintln(a.Err, "nothing was done")
-				return errSaid
+			if s.All {
+				if err := a.confirm(cmd, f.yes, "deliver "+selectionText(s)+" again?"); err != nil {
+					return err
+				}
 			}
 			return a.with(cmd.Context(), func(c *client.Client) error {
 				done, err := c.ReplayDead(cmd.Context(), s)
@@ -235,7 +236,7 @@ func (a *app) selecting(cmd *cobra.Command, f *deadFlags) {
 	cmd.Args = cobra.ArbitraryArgs
 	a.deadFilter(cmd, f)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all of them, or of the subscription and the topic")
-	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask; needed where standard input is no terminal")
 }
 
 func (a *app) deadDropCommand() *cobra.Command {
@@ -248,9 +249,8 @@ func (a *app) deadDropCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !a.confirm(f.yes, "drop "+selectionText(s)+" for good?") {
-				fmt.Fprintln(a.Err, "nothing was done")
-				return errSaid
+			if err := a.confirm(cmd, f.yes, "drop "+selectionText(s)+" for good?"); err != nil {
+				return err
 			}
 			return a.with(cmd.Context(), func(c *client.Client) error {
 				done, err := c.DropDead(cmd.Context(), s)

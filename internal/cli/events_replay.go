@@ -56,7 +56,7 @@ func (a *app) replayCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "where to begin: 2h ago, a time as in RFC 3339, or an offset")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask; needed where standard input is no terminal")
 	return a.withFormat(cmd)
 }
 
@@ -71,9 +71,8 @@ func (a *app) replay(cmd *cobra.Command, c *client.Client, r api.Replay, yes boo
 	if would.More {
 		many = "more than " + many
 	}
-	if !a.confirm(yes, fmt.Sprintf("deliver %s from offset %d on to %s again?", many, would.From, r.Subscription)) {
-		fmt.Fprintln(a.Err, "nothing was done")
-		return errSaid
+	if err := a.confirm(cmd, yes, fmt.Sprintf("deliver %s from offset %d on to %s again?", many, would.From, r.Subscription)); err != nil {
+		return err
 	}
 	done, err := c.ReplayEvents(cmd.Context(), api.Replay{Subscription: r.Subscription, Offset: max(1, would.From)})
 	if err != nil {

@@ -59,20 +59,46 @@ func (a *app) listWebhooks(ctx context.Context) error {
 			fmt.Fprintln(a.Err, "there are no webhooks")
 			return nil
 		}
-		p := paint(a.color(a.Out))
-		t := &table{}
-		t.add("ID", "STATE", "SINCE", "TOPICS", "URL")
-		now := time.Now()
-		for _, w := range list {
-			topics := strings.Join(w.Topics, ",")
-			if a.narrow() {
-				topics = clip(topics, 16)
-			}
-			t.add(w.ID, webhookState(p, &w), ageText(now, w.Since), topics, clean(w.URL))
-		}
-		t.write(a.Out, a.Width(a.Out))
+		width := a.Width(a.Out)
+		webhookTable(paint(a.color(a.Out)), list, width, time.Now()).write(a.Out, width)
 		return nil
 	})
+}
+
+func webhookTable(p paint, list []api.Webhook, width int, now time.Time) *table {
+	const topics, url = 3, 4 // columns
+	t := &table{}
+	t.add("ID", "STATE", "SINCE", "TOPICS", "URL")
+	for _, w := range list {
+		t.add(w.ID, webhookState(p, &w), ageText(now, w.Since), strings.Join(w.Topics, ","), clean(w.URL))
+	}
+	t.squeeze(width, url, 40, shortURL)
+	t.squeeze(width, topics, 12, clip)
+	t.fit(width, "SINCE")
+	at := slices.Index(t.rows[0], "URL")
+	t.squeeze(width, at, 20, shortURL)
+	t.fit(width, "TOPICS")
+	return t
+}
+
+// shortURL cuts a URL to width columns, so that one still tells whose it is and which: its host and the end of its path stay.
+func shortURL(url string, width int) string {
+	url = strings.TrimPrefix(url, "https://")
+	text := []rune(url)
+	if len(text) <= width {
+		return url
+	}
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		scheme, rest = "", url
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	head := len([]rune(scheme + host))
+	if ok {
+		head += len("://")
+	}
+	head = min(head, width*2/3)
+	return string(text[:head]) + "…" + string(text[len(text)-(width-head-1):])
 }
 
 // webhookState shows whether a webhook is sent to, and why not.

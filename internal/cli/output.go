@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -87,6 +88,53 @@ func (t *table) lines(width int) []string {
 		out[r] = clip(strings.TrimRight(b.String(), " "), width)
 	}
 	return out
+}
+
+// width is how wide the widest row is.
+func (t *table) width() int {
+	widest := 0
+	for _, line := range t.lines(0) {
+		widest = max(widest, visible(line))
+	}
+	return widest
+}
+
+// fit takes columns away, by their heads and in that order, until the table is no wider than width (0 means any).
+func (t *table) fit(width int, drop ...string) {
+	for _, head := range drop {
+		at := slices.Index(t.rows[0], head)
+		if width <= 0 || at < 0 || t.width() <= width {
+			continue
+		}
+		for i := range t.rows {
+			t.rows[i] = slices.Delete(t.rows[i], at, at+1)
+		}
+		right := map[int]bool{}
+		for i := range t.right {
+			if i < at {
+				right[i] = true
+			} else if i > at {
+				right[i-1] = true
+			}
+		}
+		t.right = right
+	}
+}
+
+// squeeze cuts the cells of a column until the table is no wider than width (0 means any), but to no less than least. Cut is
+// how, such as clip.
+func (t *table) squeeze(width, column, least int, cut func(s string, width int) string) {
+	over := t.width() - width
+	if width <= 0 || over <= 0 {
+		return
+	}
+	widest := 0
+	for _, row := range t.rows {
+		widest = max(widest, visible(row[column]))
+	}
+	for _, row := range t.rows[1:] {
+		row[column] = cut(row[column], max(least, widest-over))
+	}
 }
 
 func (t *table) write(w io.Writer, width int) {

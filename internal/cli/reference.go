@@ -10,7 +10,7 @@ import (
 
 // Reference is the reference of all commands in Markdown, made of the text of their --help.
 func Reference() string {
-	w := World{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Version: "dev", Size: func(io.Writer) (int, int) { return 0, 0 }}
+	w := World{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Version: "dev", Size: func(any) (int, int) { return 0, 0 }}
 	root := newRoot(w)
 	root.InitDefaultCompletionCmd()
 	var b strings.Builder

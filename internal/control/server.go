@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -235,9 +236,20 @@ func readJSON(r *http.Request, to any, example string) error {
 	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(to); err != nil {
-		return fault.New(fault.CodeBadRequest, "the body cannot be read").Fix("send %s", example).Because(err)
+		return fault.New(fault.CodeBadRequest, "%s", unreadable(err)).Fix("send %s", example).Because(err)
 	}
 	return nil
+}
+
+// unreadable says what of a body cannot be read.
+func unreadable(err error) string {
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // it has no type of its own
+		return "the body has the key " + name + ", which is not known here"
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+		return fmt.Sprintf("the body's key %q cannot be a %s", e.Field, e.Value)
+	}
+	return "the body cannot be read"
 }
 
 func (s *server) reload(w http.ResponseWriter, r *http.Request) error {

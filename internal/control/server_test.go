@@ -240,6 +240,19 @@ func TestEveryAnswerIsAsTheDescriptionSays(t *testing.T) {
 	}
 }
 
+func TestABodyThatIsRefusedIsToldWhichKeyIsMeant(t *testing.T) {
+	_, h := serve(t)
+	for body, want := range map[string]string{
+		`{"replica": 1}`:       `the body has the key \"replica\"`,
+		`{"replicas": "many"}`: `the body's key \"replicas\" cannot be a string`,
+		`{"replicas"`:          "the body cannot be read",
+	} {
+		if w := do(t, h, "POST", "/v1/services/orders/scale", body); w.Code != 400 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
 func TestInternalErrorsStayInside(t *testing.T) {
 	_, h := serve(t)
 	w := do(t, h, "POST", "/v1/services/broken/restart", "")

@@ -17,6 +17,7 @@ const (
 	CodeWebhookAddress  Code = "webhook-address"  // an address that webhooks do not go to
 	CodeWebhookDisabled Code = "webhook-disabled" // an endpoint that gets nothing
 	CodeWebhookTooMany  Code = "webhook-too-many"
+	CodeWebhookRotated  Code = "webhook-rotated" // too often within a day
 )
 
 // CodeGatewayWebhook is of a route of the gateway whose signature cannot be verified as its manifest says.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
@@ -112,8 +113,14 @@ func (v *visit) takeBody() func(ctx context.Context, body []byte) *relay.Reply {
 	}
 }
 
-// publish makes an event of a request, and answers it.
+// publish makes an event of a request, and answers it. What comes is the data of an event: whole events, which name
+// themselves, are not taken, since the name of an event is not the client's to choose.
 func (v *visit) publish(ctx context.Context, m Message) *relay.Reply {
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(m.ContentType)), "application/cloudevents") {
+		return relay.Refuse(http.StatusUnsupportedMediaType,
+			fault.New(fault.CodeEventInvalid, "this path makes an event of what it is sent, and takes no %.100s", m.ContentType).
+				Fix("send the data of the event alone, with the Content-Type that they have, such as application/json"))
+	}
 	id, refusal := v.g.opts.Publisher.Publish(ctx, m)
 	if refusal != nil {
 		return refusal

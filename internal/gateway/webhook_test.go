@@ -158,6 +158,12 @@ func TestARouteThatPublishesKeepsToItsRules(t *testing.T) {
 	if len(s.took) != 1 || s.took[0].Subject != "acme" || s.took[0].ID != "" || s.took[0].Source != "/routes/ingest/*" {
 		t.Errorf("published %+v", s.took)
 	}
+	for _, envelope := range []string{"application/cloudevents+json", " Application/CloudEvents-Batch+JSON; charset=utf-8"} {
+		status, code, _ := post(t, url, `{"specversion":"1.0"}`, "X-Api-Key", "key-of-acme", "Content-Type", envelope)
+		if status != 415 || code != "event-invalid" || len(s.took) != 1 {
+			t.Errorf("%s, of which the client could choose id and source: %d %s, published %+v", envelope, status, code, s.took)
+		}
+	}
 	res, _ := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url)
 	if res.StatusCode != 405 || res.Header.Get("Allow") != "POST" {
 		t.Errorf("GET: %d, Allow %q", res.StatusCode, res.Header.Get("Allow"))

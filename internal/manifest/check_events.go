@@ -176,7 +176,7 @@ func (c *checker) outbox(s *Service, n *yaml.Node) {
 		c.add(c.fault(at, fault.CodeBadValue, "%s has no database that an outbox can be in", s.Name).
 			Fix("add database: sqlite or postgres, or the URL of a PostgreSQL, MySQL or MariaDB database"))
 	}
-	if len(s.Publishes) == 0 {
+	if topics := value(n, "publishes"); topics == nil || topics.Kind == yaml.SequenceNode && len(topics.Content) == 0 {
 		c.add(c.fault(at, fault.CodeBadValue, "%s has an outbox, but no topic to publish to", s.Name).
 			Fix("name the topics that it publishes: publishes: [order.placed]"))
 	}

@@ -277,7 +277,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, f field) {
 // list fills a slice; a list of one may be written as its item.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, f field) {
 	items := n.Content
-	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" || n.Kind == yaml.MappingNode && isMapping(v.Type().Elem()) {
 		items = []*yaml.Node{n}
 	} else if n.Kind != yaml.SequenceNode {
 		d.wrongType(n, f, wanted(v.Type()))
@@ -293,6 +293,11 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f field) {
 		}
 	}
 	v.Set(out)
+}
+
+// isMapping tells whether a type is written as a mapping, if perhaps in a short form too.
+func isMapping(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && (!isText(t) || shortForm(t) != "")
 }
 
 // scalar fills text, a number or a truth value.

@@ -264,7 +264,7 @@ func lookup(n *yaml.Node, path ...any) *yaml.Node {
 		case int:
 			if n.Kind == yaml.SequenceNode && step < len(n.Content) {
 				next = n.Content[step]
-			} else if step == 0 && n.Kind == yaml.ScalarNode {
+			} else if step == 0 && n.Kind != yaml.SequenceNode {
 				next = n // a list of one, written as its item
 			}
 		}

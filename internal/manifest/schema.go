@@ -145,8 +145,8 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 			item = object{"anyOf": []any{object{"type": "string"}, item}}
 		}
 		list := object{"type": "array", "items": item}
-		if t.Elem().Kind() == reflect.Struct && !isText(t.Elem()) {
-			return list
+		if isMapping(t.Elem()) {
+			return object{"anyOf": []any{list, item}}
 		}
 		return object{"anyOf": []any{list, object{"allOf": []any{object{"type": "string"}, item}}}}
 	default:

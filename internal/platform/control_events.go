@@ -55,10 +55,26 @@ func (p *Platform) Bus(ctx context.Context) (api.Bus, error) {
 	}
 	out.Dead, out.Delayed = dead.Records, b.Delayed()
 	out.Topics = topicsOf(b, p.current())
+	failing := p.failingHooks()
 	for _, s := range b.Subscriptions() {
-		out.Subscriptions = append(out.Subscriptions, subscriptionOf(s, kept[s.Name]))
+		sub := subscriptionOf(s, kept[s.Name])
+		if failing[s.Name] && sub.State == api.SubscriptionDelivering {
+			sub.State = api.SubscriptionFailing
+		}
+		out.Subscriptions = append(out.Subscriptions, sub)
 	}
 	return out, nil
+}
+
+// failingHooks are the subscriptions of webhooks to which the last try failed.
+func (p *Platform) failingHooks() map[string]bool {
+	out := map[string]bool{}
+	if h := p.bus.webhooks(); h != nil {
+		for _, e := range h.registry.List() {
+			out[hookPrefix+e.ID] = !e.Failing.IsZero()
+		}
+	}
+	return out
 }
 
 func eventLog(ctx context.Context, b *bus.Bus) (api.EventLog, error) {

@@ -15,7 +15,7 @@
 // have been right.
 //
 // An endpoint's secret is told once, when it is made; after that only Reveal tells it. After a rotation the old secret
-// signs too, for [Overlap]. A change of an endpoint is durable before the call that makes it returns.
+// signs too, for [Overlap], whatever rotations follow; at most five old ones do. A change of an endpoint is durable before the call that makes it returns.
 //
 // A try goes to no address that is not public, unless that was allowed: what counts is the address that is connected to,
 // after names are resolved, so no name can lead inside. No redirect is followed, no proxy of the environment used, and

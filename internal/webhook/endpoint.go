@@ -45,9 +45,11 @@ const (
 	maxURL   = 2048
 	maxValue = 256 // of a filter
 	maxName  = 200 // of an endpoint
+
+	maxFormer = 5 // secrets of an endpoint that sign beside the current one
 )
 
-// Overlap is how long the secret before a rotation signs too.
+// Overlap is how long a secret signs on after the rotation that replaced it, whatever rotations follow.
 const Overlap = 24 * time.Hour
 
 // Endpoint is where a party outside takes events. It is a value; a Registry alone changes what is kept of it.
@@ -68,11 +70,31 @@ type Endpoint struct {
 	secrets *secrets // nil outside of a registry; a pointer, so that nothing prints them
 }
 
-// secrets are those of an endpoint.
+// secrets are those of an endpoint. They are never changed, but replaced.
 type secrets struct {
-	current  []byte
-	previous []byte    // before the last rotation, or nil
-	until    time.Time // when the previous no longer signs
+	current []byte
+	former  []former // those before the last rotations, the newest first
+}
+
+// former is a secret that was rotated away. Its keys are for ever: it is stored.
+type former struct {
+	Secret []byte    `json:"secret"`
+	Until  time.Time `json:"until"` // it no longer signs
+}
+
+// signing are the former secrets that sign at a time.
+func (s *secrets) signing(now time.Time) []former {
+	return slices.DeleteFunc(slices.Clone(s.former), func(f former) bool { return !now.Before(f.Until) })
+}
+
+// rotated puts a new secret in the place of the current one, which signs on for Overlap, as does each before it to its own end.
+func (s *secrets) rotated(now time.Time) (*secrets, error) {
+	old := s.signing(now)
+	if len(old) >= maxFormer {
+		return nil, fault.New(fault.CodeWebhookRotated, "the webhook has %d former secrets that still sign, and takes no more", len(old)).
+			Fix("rotate again after %s, when the oldest of them ends", old[len(old)-1].Until.UTC().Format(time.RFC3339))
+	}
+	return &secrets{current: random(32), former: append([]former{{s.current, now.Add(Overlap)}}, old...)}, nil
 }
 
 // Wants tells whether an endpoint is for events of a topic with certain attributes; the function returns an attribute by its
@@ -102,8 +124,8 @@ func (e Endpoint) signing(now time.Time) *Keys {
 		return nil
 	}
 	k := &Keys{scheme: standard{}, keys: [][]byte{e.secrets.current}}
-	if e.secrets.previous != nil && now.Before(e.secrets.until) {
-		k.keys = append(k.keys, e.secrets.previous)
+	for _, old := range e.secrets.signing(now) {
+		k.keys = append(k.keys, old.Secret)
 	}
 	return k
 }

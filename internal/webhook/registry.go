@@ -148,11 +148,13 @@ func (r *Registry) Update(ctx context.Context, id string, s Spec) (Endpoint, err
 	})
 }
 
-// Rotate makes a new secret and tells it. The old one signs too, for Overlap; one that still did is dropped.
+// Rotate makes a new secret and tells it. The old one signs too, for Overlap, and those before it to their own ends; while
+// there are five of them it refuses.
 func (r *Registry) Rotate(ctx context.Context, id string, now time.Time) (e Endpoint, secret string, err error) {
 	e, err = r.change(ctx, id, func(e Endpoint) (Endpoint, error) {
-		e.secrets = &secrets{current: random(32), previous: e.secrets.current, until: now.Add(Overlap)}
-		return e, nil
+		s, err := e.secrets.rotated(now)
+		e.secrets = s
+		return e, err
 	})
 	if err != nil {
 		return Endpoint{}, "", err
@@ -293,15 +295,16 @@ type document struct {
 	Created       time.Time         `json:"created"`
 	Failing       time.Time         `json:"failing,omitzero"`
 	Secret        []byte            `json:"secret"`
-	Previous      []byte            `json:"previous,omitempty"`
-	PreviousUntil time.Time         `json:"previous_until,omitzero"`
+	Former        []former          `json:"former,omitempty"`
+	Previous      []byte            `json:"previous,omitempty"`      // is read, and no longer written: former holds it
+	PreviousUntil time.Time         `json:"previous_until,omitzero"` // likewise
 }
 
 func marshal(e Endpoint) ([]byte, error) {
 	return json.Marshal(document{
 		ID: e.ID, Name: e.Name, URL: e.URL, Topics: e.Topics, Filter: e.Filter, AllowPrivate: e.AllowPrivate,
 		State: e.State, Reason: e.Reason, Since: e.Since, Created: e.Created, Failing: e.Failing,
-		Secret: e.secrets.current, Previous: e.secrets.previous, PreviousUntil: e.secrets.until,
+		Secret: e.secrets.current, Former: e.secrets.former,
 	})
 }
 
@@ -313,9 +316,12 @@ func unmarshal(text []byte) (Endpoint, error) {
 	if d.ID == "" || len(d.Secret) == 0 {
 		return Endpoint{}, errors.New("it has no id or no secret")
 	}
+	if len(d.Former) == 0 && len(d.Previous) > 0 {
+		d.Former = []former{{d.Previous, d.PreviousUntil}}
+	}
 	return Endpoint{
 		ID: d.ID, Name: d.Name, URL: d.URL, Topics: d.Topics, Filter: d.Filter, AllowPrivate: d.AllowPrivate,
 		State: d.State, Reason: d.Reason, Since: d.Since, Created: d.Created, Failing: d.Failing,
-		secrets: &secrets{current: d.Secret, previous: d.Previous, until: d.PreviousUntil},
+		secrets: &secrets{current: d.Secret, former: d.Former},
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -138,12 +139,43 @@ func TestAnOldSecretSignsForADayAfterItsRotationAndNoLonger(t *testing.T) {
 			t.Errorf("after %s: %d secrets sign, %v", at, len(list), err)
 		}
 	}
-	if _, _, err := r.Rotate(t.Context(), e.ID, noon().Add(time.Hour)); err != nil {
-		t.Fatal(err)
+}
+
+func TestRotatingAgainCutsOffNobodyWhoHasAnOlderSecret(t *testing.T) {
+	c := &cabinet{}
+	r := registry(t, c, nil)
+	e, secret := create(t, r, spec(nil))
+	secrets := []string{secret} // the newest first
+	for hour := range 5 {
+		_, next, err := r.Rotate(t.Context(), e.ID, noon().Add(time.Duration(hour)*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append([]string{next}, secrets...)
 	}
-	list, err := r.Reveal(e.ID, noon().Add(2*time.Hour))
-	if err != nil || len(list) != 2 || list[1] != second {
-		t.Errorf("after two rotations the first secret still signs: %d, %v", len(list), err)
+	_, _, err := r.Rotate(t.Context(), e.ID, noon().Add(webhook.Overlap-1))
+	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.CodeWebhookRotated || !strings.Contains(f.Remedy, "2026-11-24T12:00:00Z") {
+		t.Errorf("the sixth rotation, while the first secret signs: %v", err)
+	}
+	for name, r := range map[string]*webhook.Registry{"at once": r, "opened anew": registry(t, c, nil)} {
+		for after, want := range map[time.Duration]int{4 * time.Hour: 6, webhook.Overlap - 1: 6, webhook.Overlap: 5, webhook.Overlap + 2*time.Hour: 3, 2 * webhook.Overlap: 1} {
+			if list, err := r.Reveal(e.ID, noon().Add(after)); err != nil || !slices.Equal(list, secrets[:want]) {
+				t.Errorf("%s, after %s: %d secrets sign, %d should: %v", name, after, len(list), want, err)
+			}
+		}
+	}
+	if _, _, err := r.Rotate(t.Context(), e.ID, noon().Add(webhook.Overlap)); err != nil {
+		t.Errorf("a rotation once the first secret has ended: %v", err)
+	}
+}
+
+func TestAnOldSecretThatAnEarlierVersionStoredSignsOn(t *testing.T) {
+	c := &cabinet{docs: map[string][]byte{"webhook.endpoint.wh_1": []byte(
+		`{"id":"wh_1","url":"https://partner.example/","topics":["*"],"state":"active","since":"2026-11-23T11:00:00Z","created":"2026-11-23T11:00:00Z",` +
+			`"secret":"bmV3","previous":"b2xk","previous_until":"2026-11-24T12:00:00Z"}`)}}
+	list, err := registry(t, c, nil).Reveal("wh_1", noon())
+	if err != nil || !slices.Equal(list, []string{"whsec_bmV3", "whsec_b2xk"}) {
+		t.Errorf("got %q, %v", list, err)
 	}
 }
 

@@ -8,6 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/bus"
@@ -20,6 +24,20 @@ import (
 type Order struct {
 	ID     string `json:"id"`
 	Amount int    `json:"amount"`
+}
+
+// openDatabase opens the service's SQLite file, which the service does once.
+func openDatabase() (*sql.DB, error) {
+	dsn, err := sdk.SQLiteDSN(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn) // the driver: import _ "modernc.org/sqlite"
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // SQLite has one writer at a time: the others queue here, in turn
+	return db, nil
 }
 
 // placeOrder keeps an order and publishes order.placed: both, or neither.
@@ -101,6 +119,61 @@ func TestTheOrdersOfTheHowToEachHaveOneInvoice(t *testing.T) {
 				t.Errorf("there are %d invoices", n)
 			}
 		})
+	}
+}
+
+func TestOrdersThatComeAtOnceFindTheDatabaseOfTheHowToUnlocked(t *testing.T) {
+	t.Setenv("DATABASE_URL", servers.Fresh(t, databases.SQLite).URL)
+	db, err := openDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	outbox, err := sdk.NewOutbox(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.Setup(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, db, "CREATE TABLE orders (id VARCHAR(100) PRIMARY KEY, amount INT)")
+	other, err := openDatabase() // another replica
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	var orders sync.WaitGroup
+	for i := range 40 {
+		orders.Go(func() {
+			on := []*sql.DB{db, other}[i%2]
+			if err := placeOrder(t.Context(), on, outbox, Order{ID: fmt.Sprint("o-", i)}); err != nil {
+				t.Errorf("order %d: %v", i, err)
+			}
+		})
+	}
+	orders.Wait()
+	if n := len(forward(t, os.Getenv("DATABASE_URL"), 40)); n != 40 || count(t, db, "orders") != 40 {
+		t.Errorf("%d orders, %d events", count(t, db, "orders"), n)
+	}
+}
+
+func TestAFileOfAnyNameIsOpenedWithTheWriteAheadLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a b?c#d%41&e.db")
+	t.Setenv("DATABASE_URL", (&url.URL{Scheme: "sqlite", Path: file}).String())
+	db, err := openDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	mustExec(t, db, "CREATE TABLE t (n INT)")
+	var mode string
+	var wait int
+	err = db.QueryRowContext(t.Context(), "SELECT journal_mode, timeout FROM pragma_journal_mode, pragma_busy_timeout").Scan(&mode, &wait)
+	if err != nil || mode != "wal" || wait != 5000 {
+		t.Errorf("journal_mode %s, busy_timeout %d, %v", mode, wait, err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -233,6 +233,18 @@ func TestNobodyForgesAtollsOwnAttributes(t *testing.T) {
 	}
 }
 
+func TestNobodyForgesTheNameOfAnEventByTheTypeOfItsData(t *testing.T) {
+	for _, inner := range []string{"application/cloudevents+json", "application/cloudevents-batch+json", "Application/CloudEvents; x=y", " application/cloudevents"} {
+		refused(t, headers("Content-Type: application/cloudevents+json"),
+			`{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"`+inner+`","data":{}}`, fault.CodeEventInvalid)
+		e := &bus.Event{ID: "1", Source: "/s", Type: "t", DataType: inner}
+		if err := e.Validate(); fault.CodeOf(err) != fault.CodeEventInvalid || strings.Contains(err.Error(), "see https") {
+			t.Errorf("%s: the event is valid, or nobody says what to do: %v", inner, err)
+		}
+	}
+	refused(t, binary("Content-Type: application/cloudevents-avro"), "x", fault.CodeEventInvalid)
+}
+
 func TestADelayedEventSaysWhenItIsDue(t *testing.T) {
 	for value, want := range map[string]string{
 		"2026-11-22T12:00:00+01:00":      "2026-11-22T11:00:00Z",

@@ -1,7 +1,6 @@
 package cloudevents
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -53,7 +52,7 @@ func Decode(topic, publisher string, h http.Header, body []byte, now time.Time) 
 	for i, e := range events {
 		if err := complete(e, topic, due, parent, state); err != nil {
 			if len(events) > 1 {
-				return nil, inBatch(i, err)
+				return nil, bus.InBatch(i, e.ID, err)
 			}
 			return nil, err
 		}
@@ -209,15 +208,4 @@ func charsetIsUTF8(params string) bool {
 func invalid(format string, args ...any) *fault.Error {
 	return fault.New(fault.CodeEventInvalid, "this is not a CloudEvent: %s", fmt.Sprintf(format, args...)).
 		Fix("see https://github.com/cloudevents/spec, version 1.0")
-}
-
-// inBatch says which event of a batch a fault is about, counted from 1.
-func inBatch(i int, err error) error {
-	e, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		return err
-	}
-	out := *e
-	out.Text = fmt.Sprintf("event %d of the batch: %s", i+1, e.Text)
-	return &out
 }

@@ -103,7 +103,7 @@ func unmarshalBatch(text []byte) ([]*bus.Event, error) {
 		}
 		e, err := s.event()
 		if err != nil {
-			return nil, inBatch(len(events), err)
+			return nil, bus.InBatch(len(events), idOf(e), err)
 		}
 		events = append(events, e)
 	}
@@ -113,6 +113,15 @@ func unmarshalBatch(text []byte) ([]*bus.Event, error) {
 // payload is what the members data and data_base64 of an event hold.
 type payload struct{ data, base64 json.RawMessage }
 
+// idOf is the id of an event, as far as that has been read.
+func idOf(e *bus.Event) string {
+	if e == nil {
+		return ""
+	}
+	return e.ID
+}
+
+// event reads an event. With an error it returns what had been read before, or nil.
 func (s *scanner) event() (*bus.Event, error) {
 	if !s.open('{') {
 		return nil, notJSON("an event is an object")
@@ -122,15 +131,15 @@ func (s *scanner) event() (*bus.Event, error) {
 	for s.more() {
 		name := plain(s.value())
 		if seen[name] {
-			return nil, invalid("the attribute %s stands there twice", name)
+			return e, invalid("the attribute %s stands there twice", name)
 		}
 		seen[name] = true
 		if err := setJSON(e, &p, name, s.value()); err != nil {
-			return nil, err
+			return e, err
 		}
 	}
 	if !seen["specversion"] {
-		return nil, invalid("the attribute specversion is missing")
+		return e, invalid("the attribute specversion is missing")
 	}
 	return e, p.decode(e)
 }

@@ -59,6 +59,7 @@ const (
 	SubscriptionUnreachable = "unreachable" // nobody is there to take events
 	SubscriptionFull        = "full"        // it holds as much as it may
 	SubscriptionPaused      = "paused"      // a webhook that is disabled
+	SubscriptionFailing     = "failing"     // a webhook to which the last try failed
 )
 
 // StoredEvent is an event that is kept.
