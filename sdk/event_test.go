@@ -314,6 +314,14 @@ func TestNoEventIsSentWhoseDataPassForAnEvent(t *testing.T) {
 			t.Errorf("%d events: got %v", len(events), err)
 		}
 	}
+	outbox, err := sdk.NewOutbox(&sdk.TableOptions{Dialect: sdk.SQLite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad.Topic = "order.placed"
+	if err := outbox.Add(t.Context(), nil, bad); err == nil || !strings.Contains(err.Error(), "whole event") {
+		t.Errorf("outbox: got %v", err)
+	}
 }
 
 func TestARejectionWithoutAReasonStillHasAText(t *testing.T) {
