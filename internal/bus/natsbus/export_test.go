@@ -9,3 +9,10 @@ func AppendFrame(first bus.Offset, events []*bus.Event) []byte {
 
 // ReadFrame reads one.
 func ReadFrame(frame []byte) (bus.Offset, []*bus.Event, error) { return readFrame(frame) }
+
+// Remember lets a log remember the places of so few frames.
+func Remember(l *Log, frames int) {
+	l.events.mu.Lock()
+	defer l.events.mu.Unlock()
+	l.events.window = frames
+}
