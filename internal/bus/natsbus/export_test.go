@@ -1,6 +1,10 @@
 package natsbus
 
-import "github.com/atollhq/atoll/internal/bus"
+import (
+	"context"
+
+	"github.com/atollhq/atoll/internal/bus"
+)
 
 // AppendFrame writes a frame.
 func AppendFrame(first bus.Offset, events []*bus.Event) []byte {
@@ -15,4 +19,9 @@ func Remember(l *Log, frames int) {
 	l.events.mu.Lock()
 	defer l.events.mu.Unlock()
 	l.events.window = frames
+}
+
+// Find returns the message from which on an offset is found.
+func Find(ctx context.Context, l *Log, offset bus.Offset) (bus.Offset, error) {
+	return l.events.find(ctx, offset)
 }

@@ -12,7 +12,8 @@ import (
 
 func TestAFrameKeepsTimesOfAllYears(t *testing.T) {
 	for _, at := range []time.Time{
-		{}, time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(1600, 2, 3, 4, 5, 6, 7, time.UTC), time.Unix(0, 0).UTC(),
+		{},
+		time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(1600, 2, 3, 4, 5, 6, 7, time.UTC), time.Unix(0, 0).UTC(),
 		time.Date(2500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
 	} {
 		_, events, err := natsbus.ReadFrame(natsbus.AppendFrame(1, []*bus.Event{{ID: "1", Time: at}}))

@@ -9,33 +9,38 @@ import (
 	"github.com/atollhq/atoll/internal/bus/natsbus"
 )
 
-func TestReadersAreNotLedAstrayWhilePlacesOfFramesAreForgotten(t *testing.T) {
-	l := openEmbedded(t, t.TempDir())
-	defer l.Close()
-	natsbus.Remember(l.(embedded).Log, 4)
+func TestPlacesOfFramesAreFoundWhileOthersAreForgotten(t *testing.T) {
+	e := openEmbedded(t, t.TempDir())
+	l := e.(embedded).Log
+	natsbus.Remember(l, 4)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(done)
-		for range 100 {
+		for range 200 {
 			if _, err := l.Append(t.Context(), bus.StreamEvents, []*bus.Event{bustest.NewEvent("t", "", "x")}); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	wg.Go(func() {
-		for from := bus.Offset(1); ; {
-			records, next, err := l.Read(t.Context(), bus.StreamEvents, from, 1, 1<<20)
-			if err != nil || len(records) > 0 && records[0].Offset != from {
-				t.Errorf("from %d on: %d records, next %d: %v", from, len(records), next, err)
+	for range 2 {
+		wg.Go(func() {
+			for latest := bus.Offset(0); ; {
+				found, err := natsbus.Find(t.Context(), l, 1<<40)
+				if err != nil || found < latest {
+					t.Errorf("the last frame is %d, after %d: %v", found, latest, err)
+				}
+				latest = found
+				select {
+				case <-done:
+					return
+				default:
+				}
 			}
-			from = next
-			select {
-			case <-done:
-				return
-			default:
-			}
-		}
-	})
+		})
+	}
 	wg.Wait()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
 }
