@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atollhq/atoll/internal/bus"
-	"github.com/atollhq/atoll/internal/fault"
 )
 
 // frames is the stream of events: a sequence of frames. JetStream numbers the frames, we the events; which frame holds which event
@@ -70,8 +69,7 @@ func (f *frames) append(ctx context.Context, events []*bus.Event) (bus.Offset, e
 	for len(events) > 0 {
 		n, size := 1, frameSize(events[0])
 		if size > room {
-			return 0, fault.New(fault.CodeEventTooLarge, "an event takes %d bytes, and the server takes %d in one message", size, room).
-				Fix("raise max_payload of the NATS cluster, or put what is large elsewhere and its address into the event")
+			return 0, fmt.Errorf("an event takes %d bytes, and the server takes %d in one message", size, room)
 		}
 		for n < len(events) && size+frameSize(events[n]) <= room {
 			size += frameSize(events[n])
