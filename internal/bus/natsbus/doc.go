@@ -12,6 +12,11 @@
 // An event takes at most what the server takes in one message (max_payload), without the room for what a dead letter adds:
 // MaxRecord. The bus refuses a larger one by itself, so that it takes no others with it.
 //
+// # Owners
+//
+// One process writes a log. In a cluster it holds a lease, which it renews every 3 s; who has not for 10 s writes nothing until it
+// has, and may be followed by another. Who finds that another has followed it writes nothing any more, and says so by OnLost.
+//
 // # Names
 //
 // The streams are called APP-events, APP-delayed and so on, the subject of an event atoll.APP.STREAM.TOPIC.

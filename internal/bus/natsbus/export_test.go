@@ -2,6 +2,9 @@ package natsbus
 
 import (
 	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/atollhq/atoll/internal/bus"
 )
@@ -24,4 +27,10 @@ func Remember(l *Log, frames int) {
 // Find returns the message from which on an offset is found.
 func Find(ctx context.Context, l *Log, offset bus.Offset) (bus.Offset, error) {
 	return l.events.find(ctx, offset)
+}
+
+// OpenFor is Open with a lease that is renewed every so often, expires after three times as long, and is waited for four times as
+// long.
+func OpenFor(ctx context.Context, nc *nats.Conn, app string, opts *Options, renew time.Duration) (*Log, error) {
+	return open(ctx, nc, app, opts, terms{renew, 3 * renew, 4 * renew})
 }

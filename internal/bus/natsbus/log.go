@@ -43,7 +43,8 @@ type Log struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	app    string
-	room   int // bytes that one event may take
+	room   int    // bytes that one event may take
+	lease  *lease // nil for the server in this process, which no other uses
 	close  func()
 	events *frames
 
@@ -65,47 +66,80 @@ type Options struct {
 	Replicas int          // copies in a cluster; 0 means 1
 	Server   *Server      // the server in this process that keeps the log, of which Open then makes sure that it loses no names; or nil
 	Logger   *slog.Logger // for operators; nil discards
+	// OnLost is told that another process has taken over a log in a cluster; from then on nothing is written. It must not block,
+	// nor close the log.
+	OnLost func(error)
 }
 
-// Open returns the log of an application on the server behind nc, and makes the streams that are not there. Close closes nc.
+// Open returns the log of an application on the server behind nc, and makes the streams that are not there. In a cluster it owns the
+// log until Close: where another process does, Open waits a moment for it to end, and then returns a *fault.Error. Close closes nc.
 func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, error) {
+	return open(ctx, nc, app, opts, usualTerms())
+}
+
+func open(ctx context.Context, nc *nats.Conn, app string, opts *Options, t terms) (*Log, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	replicas := max(1, o.Replicas)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
 	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*queue{}}
-	if l.room, err = roomOf(nc, cmp.Or(o.Logger, slog.New(slog.DiscardHandler))); err != nil {
+	if l.room, err = roomOf(nc, o.Logger); err != nil {
 		return nil, err
 	}
-	if o.Server != nil {
-		l.dir = o.Server.streams()
-	}
-	for _, stream := range append(bus.Streams(), docs) {
-		cfg := jetstream.StreamConfig{
-			Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: replicas,
-			AllowAtomicPublish: true, AllowDirect: true, Description: "Kept by Atoll for the application " + app,
+	if err := l.prepare(ctx, &o, t); err != nil {
+		l.lease.giveUp(ctx)
+		if _, ok := errors.AsType[*fault.Error](err); ok {
+			return nil, err
 		}
-		if stream == docs {
-			cfg.MaxMsgsPerSubject = 1
-		}
-		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return nil, fmt.Errorf("open event log: stream %s: %w", cfg.Name, err)
-		}
-	}
-	if l.dir != "" {
-		if err := syncTree(o.Server.dir); err != nil {
-			return nil, fmt.Errorf("open event log: %w", err)
-		}
-	}
-	if l.events, err = openFrames(ctx, l); err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
 	return l, nil
+}
+
+// prepare makes the streams, takes the lease, and finds where the events end.
+func (l *Log) prepare(ctx context.Context, o *Options, t terms) (err error) {
+	if err := l.makeStream(ctx, docs, o.Replicas); err != nil {
+		return err
+	}
+	if o.Server == nil {
+		if l.lease, err = takeLease(ctx, l, o, t); err != nil {
+			return err
+		}
+	}
+	for _, stream := range bus.Streams() {
+		if err := l.makeStream(ctx, stream, o.Replicas); err != nil {
+			return err
+		}
+	}
+	if o.Server != nil {
+		if l.dir = o.Server.streams(); l.dir != "" {
+			if err := syncTree(o.Server.dir); err != nil {
+				return err
+			}
+		}
+	}
+	l.events, err = openFrames(ctx, l)
+	return err
+}
+
+// makeStream makes a stream, or brings the one that is there to what is wanted.
+func (l *Log) makeStream(ctx context.Context, stream bus.Stream, replicas int) error {
+	cfg := jetstream.StreamConfig{
+		Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: max(1, replicas),
+		AllowAtomicPublish: true, AllowDirect: true, Description: "Kept by Atoll for the application " + l.app,
+	}
+	if stream == docs {
+		cfg.MaxMsgsPerSubject = 1
+	}
+	if _, err := l.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("stream %s: %w", cfg.Name, err)
+	}
+	return nil
 }
 
 func (l *Log) name(stream bus.Stream) string { return l.app + "-" + string(stream) }
@@ -151,6 +185,9 @@ func (l *Log) queue(stream bus.Stream) *queue {
 
 // Append implements bus.Log.
 func (l *Log) Append(ctx context.Context, stream bus.Stream, events []*bus.Event) (bus.Offset, error) {
+	if err := l.lease.check(); err != nil {
+		return 0, fmt.Errorf("append to %s: %w", stream, err)
+	}
 	if stream == bus.StreamEvents {
 		first, err := l.events.append(ctx, events)
 		if err != nil {
@@ -326,6 +363,9 @@ func (l *Log) state(ctx context.Context, stream bus.Stream) (jetstream.StreamSta
 
 // Trim implements bus.Log.
 func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	if err := l.lease.check(); err != nil {
+		return fmt.Errorf("trim %s: %w", stream, err)
+	}
 	trim := func() error { return l.purge(ctx, stream, before) }
 	if stream == bus.StreamEvents {
 		trim = func() error { return l.events.trim(ctx, before) }
@@ -347,6 +387,9 @@ func (l *Log) purge(ctx context.Context, stream bus.Stream, before bus.Offset) e
 
 // Save implements bus.Log. A document that is taken away is kept as an empty one.
 func (l *Log) Save(ctx context.Context, all map[string][]byte) error {
+	if err := l.lease.check(); err != nil {
+		return fmt.Errorf("save documents: %w", err)
+	}
 	names := slices.Sorted(maps.Keys(all))
 	for chunk := range slices.Chunk(names, bus.MaxAppend) {
 		msgs := make([]*nats.Msg, len(chunk))
@@ -375,7 +418,7 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 				}
 				n++
 				from = offset + 1
-				if name := strings.TrimPrefix(m.Header.Get(gotSubject), before); strings.HasPrefix(name, prefix) {
+				if name := strings.TrimPrefix(m.Header.Get(gotSubject), before); name != ownerDoc && strings.HasPrefix(name, prefix) {
 					out[name] = m.Data
 				}
 				return nil
@@ -393,6 +436,7 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 
 // Close implements bus.Log.
 func (l *Log) Close() error {
+	l.lease.giveUp(context.Background())
 	l.close()
 	return nil
 }

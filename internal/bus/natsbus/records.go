@@ -19,12 +19,20 @@ import (
 
 // ack is JetStream's answer to a message or a batch.
 type ack struct {
-	Seq   bus.Offset `json:"seq"`
-	Count int        `json:"count"`
-	Error *struct {
-		Code        int    `json:"code"`
-		Description string `json:"description"`
-	} `json:"error"`
+	Seq   bus.Offset          `json:"seq"`
+	Count int                 `json:"count"`
+	Error *jetstream.APIError `json:"error"`
+}
+
+// refusal is an error that the server has answered.
+type refusal struct {
+	code        server.ErrorIdentifier
+	description string
+}
+
+// Error implements error.
+func (r *refusal) Error() string {
+	return fmt.Sprintf("refused by the server: %s (%d)", r.description, r.code)
 }
 
 func readAck(m *nats.Msg) (ack, error) {
@@ -36,7 +44,7 @@ func readAck(m *nats.Msg) (ack, error) {
 		return a, fmt.Errorf("read acknowledgement: %w", err)
 	}
 	if a.Error != nil {
-		return a, fmt.Errorf("refused by the server: %s (%d)", a.Error.Description, a.Error.Code)
+		return a, &refusal{server.ErrorIdentifier(a.Error.ErrorCode), a.Error.Description}
 	}
 	return a, nil
 }
@@ -172,6 +180,9 @@ func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take f
 
 // Drop implements bus.Log. The requests go out one behind the other, before the first is answered.
 func (l *Log) Drop(ctx context.Context, stream bus.Stream, offsets ...bus.Offset) error {
+	if err := l.lease.check(); err != nil {
+		return fmt.Errorf("drop from %s: %w", stream, err)
+	}
 	for chunk := range slices.Chunk(offsets, bus.MaxAppend) {
 		if err := l.drop(ctx, stream, chunk); err != nil {
 			return fmt.Errorf("drop from %s: %w", stream, err)
