@@ -92,27 +92,17 @@ func takeLease(ctx context.Context, l *Log, o *Options, t terms) (*lease, error)
 // acquire takes the lease once nobody has it.
 func (s *lease) acquire(ctx context.Context) error {
 	began := time.Now()
-	var seen bus.Offset
-	var since time.Time
+	var seen sighting
 	for {
-		other, seq, stored, err := s.look(ctx)
-		if err != nil {
-			return fmt.Errorf("look who owns the event log: %w", err)
-		}
-		if seq != seen {
-			seen, since = seq, time.Now()
-		}
-		if other.ID == "" || time.Since(since) > s.terms.expire || time.Since(stored) > longGone {
-			s.seq = seq
-			switch err := s.put(ctx, s.doc()); {
-			case err == nil:
-				return nil
-			case !isOvertaken(err):
-				return fmt.Errorf("own the event log: %w", err)
-			}
-		} else if time.Since(began) > s.terms.wait {
+		other, err := s.attempt(ctx, &seen)
+		switch late := time.Since(began) > s.terms.wait; {
+		case err == nil && other == nil:
+			return nil
+		case err != nil && late:
+			return fmt.Errorf("own the event log: %w", err)
+		case late:
 			return fault.New(fault.CodeEventsOwned, "the events of %s in this NATS cluster belong to another Atoll, on %s", s.l.app, other.Host).
-				Fix("stop that one, or give one of the two another name: (line `name` of atoll.yaml)")
+				Fix("stop that one, or give one of the two another name (line `name` of atoll.yaml)")
 		}
 		timer := time.NewTimer(s.terms.renew / 6)
 		select {
@@ -122,6 +112,34 @@ func (s *lease) acquire(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// sighting is a document that was seen, and since when it is the same.
+type sighting struct {
+	seq   bus.Offset
+	since time.Time
+}
+
+// attempt takes the lease if nobody has it, and returns who has it otherwise. A stream that has just been made may not answer yet.
+func (s *lease) attempt(ctx context.Context, seen *sighting) (*ownership, error) {
+	other, seq, stored, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if seq != seen.seq {
+		*seen = sighting{seq, time.Now()}
+	}
+	free := other.ID == "" || other.ID == s.id // that of an attempt whose answer was lost
+	if !free && time.Since(seen.since) <= s.terms.expire && time.Since(stored) <= longGone {
+		return &other, nil
+	}
+	s.seq = seq
+	if err := s.put(ctx, s.doc()); isOvertaken(err) {
+		return &other, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return nil, nil //nolint:nilnil // nobody else has it, and that is no error
 }
 
 // look asks the leader of the documents who owns the log. Without an owner the ID is empty.
