@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,15 +42,32 @@ type deadDoc struct {
 	Attempts     []Attempt `json:"attempts"`
 }
 
-// record is the event that is kept of a dead letter.
+// maxCircumstances is how many bytes the circumstances of a dead letter may take.
+const maxCircumstances = CircumstancesRoom - 2*ownRoom
+
+// record is the event that is kept of a dead letter. Where the circumstances are more than there is room for, the earliest attempts
+// are left out.
 func (d *DeadLetter) record() *Event {
-	text, err := json.Marshal(deadDoc{d.Subscription, d.Origin, d.Stored, d.Died, d.Cause, d.Failed, d.Attempts})
-	if err != nil {
-		panic("bus: a dead letter cannot be written: " + err.Error())
+	doc := deadDoc{d.Subscription, d.Origin, d.Stored, d.Died, d.Cause, d.Failed, d.Attempts}
+	text := doc.text()
+	for len(text) > maxCircumstances && len(doc.Attempts) > 0 {
+		doc.Attempts = doc.Attempts[(len(doc.Attempts)+7)/8:]
+		text = doc.text()
 	}
 	e := d.Event.Clone()
-	e.SetExtension(attributeDead, string(text))
+	e.SetExtension(attributeDead, text)
 	return e
+}
+
+// text is the document; what subscribers say is often HTML, which needs no escaping here.
+func (d *deadDoc) text() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(d); err != nil {
+		panic("bus: a dead letter cannot be written: " + err.Error())
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // readDeadLetter is the dead letter of a record.

@@ -3,12 +3,14 @@ package bus
 import (
 	"container/heap"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 )
 
-const maxDelayed = 1_000_000 // events that wait for their time; each takes 32 bytes of memory
+const maxDelayed = 1_000_000 // events that wait for their time; each takes 40 bytes of memory
 
 // dueAt is when an event is due, for one that is delayed.
 func (e *Event) dueAt() (time.Time, bool) {
@@ -33,24 +35,34 @@ type alarm struct {
 type dueEvent struct {
 	at     time.Time
 	offset Offset
+	size   int
 }
 
 func newAlarm(b *Bus) *alarm { return &alarm{b: b, wake: make(chan struct{}, 1)} }
 
 // load finds what earlier runs have left.
 func (a *alarm) load(ctx context.Context) error {
-	from := Offset(1)
-	for {
-		records, next, err := a.b.log.Read(ctx, StreamDelayed, from, 1000, readBytes)
+	for from := Offset(1); ; {
+		records, next, err := a.read(ctx, from, 1000)
 		if err != nil {
 			return err
 		}
-		if len(records) == 0 {
+		if next <= from {
 			return nil
 		}
 		a.add(records)
 		from = next
 	}
+}
+
+// read reads delayed events. One that cannot be read holds up no others: it is passed over, and stays where it is.
+func (a *alarm) read(ctx context.Context, from Offset, limit int) ([]Record, Offset, error) {
+	records, next, err := a.b.log.Read(ctx, StreamDelayed, from, limit, readBytes)
+	if bad, ok := errors.AsType[*RecordError](err); ok {
+		a.b.logger.Error("a delayed event cannot be read, and is passed over; the log keeps it", "offset", bad.Offset, "error", bad.Err)
+		return nil, bad.Offset + 1, nil
+	}
+	return records, next, err
 }
 
 // fits tells whether n more may wait.
@@ -72,7 +84,7 @@ func (a *alarm) add(records []Record) {
 	a.mu.Lock()
 	for _, r := range records {
 		at, _ := r.Event.dueAt() // without a time it is due
-		heap.Push(&a.due, dueEvent{at, r.Offset})
+		heap.Push(&a.due, dueEvent{at, r.Offset, r.Event.Size()})
 	}
 	a.mu.Unlock()
 	select {
@@ -116,11 +128,13 @@ func (a *alarm) run(ctx context.Context) {
 func (a *alarm) take(now time.Time) (batch []dueEvent, left time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.due) > 0 && len(batch) < 100 {
+	for bytes := 0; len(a.due) > 0 && len(batch) < MaxAppend && bytes < maxBatchBytes; {
 		if left := a.due[0].at.Sub(now); left > 0 {
 			return batch, min(left, time.Hour) // clocks are set
 		}
-		batch = append(batch, heap.Pop(&a.due).(dueEvent))
+		d := heap.Pop(&a.due).(dueEvent)
+		batch = append(batch, d)
+		bytes += d.size
 	}
 	return batch, time.Hour
 }
@@ -146,27 +160,56 @@ func (a *alarm) put(batch []dueEvent) {
 
 // move publishes delayed events and then drops them where they waited.
 func (a *alarm) move(ctx context.Context, batch []dueEvent) error {
-	events := make([]*Event, 0, len(batch))
-	offsets := make([]Offset, 0, len(batch))
-	for _, d := range batch {
-		records, _, err := a.b.log.Read(ctx, StreamDelayed, d.offset, 1, readBytes)
-		if err != nil {
-			return err
-		}
-		if len(records) == 0 || records[0].Offset != d.offset {
-			continue // dropped
-		}
-		events = append(events, records[0].Event)
-		offsets = append(offsets, d.offset)
+	waiting, err := a.fetch(ctx, batch)
+	if err != nil || len(waiting) == 0 {
+		return err
 	}
-	if len(events) == 0 {
-		return nil
+	events := make([]*Event, 0, len(waiting))
+	offsets := make([]Offset, 0, len(waiting))
+	for _, d := range batch { // in the order in which they are due
+		if e := waiting[d.offset]; e != nil { // otherwise dropped
+			events = append(events, e)
+			offsets = append(offsets, d.offset)
+		}
 	}
 	if err := a.b.events.append(ctx, events); err != nil {
 		return err
 	}
 	a.b.counts.published(events)
 	return a.b.log.Drop(ctx, StreamDelayed, offsets...)
+}
+
+// nearBy is how far apart records may lie that are read together.
+const nearBy = 8
+
+// fetch reads those of a batch that are there still.
+func (a *alarm) fetch(ctx context.Context, batch []dueEvent) (map[Offset]*Event, error) {
+	wanted := make([]Offset, len(batch))
+	out := make(map[Offset]*Event, len(batch))
+	for i, d := range batch {
+		wanted[i] = d.offset
+		out[d.offset] = nil
+	}
+	slices.Sort(wanted)
+	for len(wanted) > 0 {
+		n := 1
+		for n < len(wanted) && wanted[n]-wanted[n-1] <= nearBy {
+			n++
+		}
+		records, next, err := a.read(ctx, wanted[0], int(wanted[n-1]-wanted[0])+1)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if _, ok := out[r.Offset]; ok {
+				out[r.Offset] = r.Event
+			}
+		}
+		done, _ := slices.BinarySearch(wanted, max(next, wanted[0]+1))
+		wanted = wanted[done:]
+	}
+	maps.DeleteFunc(out, func(_ Offset, e *Event) bool { return e == nil })
+	return out, nil
 }
 
 // dueHeap orders events by when they are due, and those of one moment as they came.

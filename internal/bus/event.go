@@ -16,9 +16,10 @@ import (
 
 // The limits of one event.
 const (
-	MaxData       = 1 << 20 // bytes of data
-	MaxAttribute  = 4 << 10 // bytes of one attribute
-	MaxAttributes = 64      // extension attributes
+	MaxData       = 1 << 20                                       // bytes of data
+	MaxAttribute  = 4 << 10                                       // bytes of one attribute
+	MaxAttributes = 64                                            // extension attributes
+	MaxEvent      = MaxData + (MaxAttributes+7)*(MaxAttribute+64) // bytes of all that
 )
 
 // Names of extension attributes that mean something here.
@@ -134,9 +135,15 @@ func (e *Event) Validate() error {
 		if !attributeName.MatchString(a.Name) {
 			return invalid("%q is not a name for an attribute: lower-case letters and digits make one", a.Name)
 		}
+		if isCore(a.Name) {
+			return invalid("%q belongs to CloudEvents itself, and is no name for an extension attribute", a.Name)
+		}
 		if err := checkValue(a.Name, a.Value); err != nil {
 			return err
 		}
+	}
+	if year := e.Time.UTC().Year(); year < 0 || year > 9999 {
+		return invalid("its time is in the year %d, which RFC 3339 cannot write", year)
 	}
 	if len(e.Data) > MaxData {
 		return fault.New(fault.CodeEventTooLarge, "the data has %d bytes, at most %d are taken", len(e.Data), MaxData).
@@ -151,6 +158,24 @@ func isEnvelope(mediaType string) bool {
 	const envelope = "application/cloudevents"
 	mediaType = strings.TrimSpace(mediaType)
 	return len(mediaType) >= len(envelope) && strings.EqualFold(mediaType[:len(envelope)], envelope)
+}
+
+// isCore tells whether a name belongs to an attribute of CloudEvents itself, or to the data in its JSON form.
+func isCore(name string) bool {
+	switch name {
+	case "id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time", "data", "data_base64":
+		return true
+	}
+	return false
+}
+
+// checkSize refuses an event that takes more bytes than a log has room for.
+func checkSize(e *Event, room int) error {
+	if size := e.Size(); size > room {
+		return fault.New(fault.CodeEventTooLarge, "the event takes %d bytes with its attributes, and there is room for %d", size, room).
+			Fix("put what is large elsewhere, and its address into the event; where events.nats names a cluster, its max_payload may be raised")
+	}
+	return nil
 }
 
 // checkValue refuses what the type String of CloudEvents excludes: control characters, surrogates, noncharacters.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -36,6 +37,21 @@ type Bounds struct {
 	Bytes       uint64
 }
 
+// RecordError says that a record is there and cannot be read. Those behind it can, perhaps.
+type RecordError struct {
+	Offset Offset
+	Err    error
+}
+
+// Error implements error.
+func (e *RecordError) Error() string { return fmt.Sprintf("read record %d: %s", e.Offset, e.Err) }
+
+// Unwrap is the cause.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// CircumstancesRoom is how many bytes the bus itself adds to an event at most: the circumstances of a dead letter.
+const CircumstancesRoom = 64 << 10
+
 // MaxAppend is how many events one Append takes at most.
 const MaxAppend = 1000
 
@@ -45,8 +61,12 @@ type Log interface {
 	// Append adds events to the end of a stream, in order, and returns the offset of the first once all of them are durable;
 	// the others follow without a gap. After an error none, some or all of them are there, and the caller does not know which.
 	Append(ctx context.Context, stream Stream, events []*Event) (Offset, error)
+	// MaxRecord is how many bytes one event may take that is published; what the bus itself adds to one may take CircumstancesRoom
+	// more.
+	MaxRecord() int
 	// Read returns records from an offset on, in order, at most limit of them and about maxBytes of data, but at least one if
-	// there is one; and the offset to go on from. It does not wait for records. An offset beyond the end is no error.
+	// there is one; and the offset to go on from. It does not wait for records. An offset beyond the end is no error. Where the
+	// first of them cannot be read, the error is a *RecordError.
 	Read(ctx context.Context, stream Stream, from Offset, limit, maxBytes int) ([]Record, Offset, error)
 	// OffsetAt returns the offset of the first record stored at or after t, the stream's next if there is none.
 	OffsetAt(ctx context.Context, stream Stream, t time.Time) (Offset, error)

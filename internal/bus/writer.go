@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -10,8 +11,10 @@ import (
 
 const (
 	maxBatchBytes = 4 << 20
-	maxQueued     = 8192 // requests that wait for a batch
-	smallBatch    = 8    // below, there is no waiting for others
+	maxQueued     = 8192     // requests that wait for a batch
+	maxWaiting    = 64 << 20 // bytes of events that wait or are being written
+	ownRoom       = 1 << 10  // bytes of Atoll's own attributes in an event that is published
+	smallBatch    = 8        // below, there is no waiting for others
 	longestGather = time.Millisecond
 )
 
@@ -20,7 +23,9 @@ const (
 type writer struct {
 	log    Log
 	stream Stream
+	room   int // bytes that one event may take
 	queue  chan *appending
+	bytes  atomic.Int64 // of the events that wait or are being written
 	// stored is told of what has become durable, in order, before those who wait for it.
 	stored func([]Record)
 
@@ -31,28 +36,51 @@ type writer struct {
 // appending is events that were submitted at once.
 type appending struct {
 	events []*Event
+	size   int // bytes
 	done   func(first Offset, err error)
 }
 
 func newWriter(log Log, stream Stream, stored func([]Record)) *writer {
-	return &writer{log: log, stream: stream, queue: make(chan *appending, maxQueued), stored: stored}
+	room := log.MaxRecord() + ownRoom
+	if stream == StreamDead || stream == StreamDeliveries {
+		room = log.MaxRecord() + CircumstancesRoom
+	}
+	return &writer{log: log, stream: stream, room: room, queue: make(chan *appending, maxQueued), stored: stored}
 }
 
 // submit queues events. Once they are durable, or it has failed, done is called, once; it must not block. An error says that
-// they were not taken, and done is not called.
+// they were not taken, and done is not called. An event for which the log has no room is refused here, since in an Append it would
+// take those of others with it.
 func (w *writer) submit(events []*Event, done func(first Offset, err error)) error {
+	size := 0
+	for _, e := range events {
+		if err := checkSize(e, w.room); err != nil {
+			return err
+		}
+		size += e.Size()
+	}
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
 		return errEnding()
 	}
+	if waiting := w.bytes.Add(int64(size)); waiting > maxWaiting && waiting > int64(size) { // one alone may be larger
+		w.bytes.Add(-int64(size))
+		return errBusy()
+	}
 	select {
-	case w.queue <- &appending{events, done}:
+	case w.queue <- &appending{events, size, done}:
 		return nil
 	default:
-		return fault.New(fault.CodeBusBusy, "more is being published than can be written").
-			Fix("try again in a moment; Retry-After says when")
+		w.bytes.Add(-int64(size))
+		return errBusy()
 	}
+}
+
+// errBusy refuses what is more than the log can take now.
+func errBusy() error {
+	return fault.New(fault.CodeBusBusy, "more is being published than can be written").
+		Fix("try again in a moment; Retry-After says when")
 }
 
 // append submits events and waits until all of them are durable. With an error of ctx it is not known whether they will be.
@@ -114,7 +142,7 @@ type batchStats struct {
 // same however many are in it.
 func (w *writer) gather(first *appending, last batchStats) (batch []*appending, rest *appending) {
 	batch = []*appending{first}
-	events, bytes := len(first.events), sizeOf(first.events)
+	events, bytes := len(first.events), first.size
 	var timeout <-chan time.Time
 	if last.requests > smallBatch {
 		timer := time.NewTimer(min(longestGather, last.took/2))
@@ -143,17 +171,9 @@ func (w *writer) gather(first *appending, last batchStats) (batch []*appending, 
 		}
 		batch = append(batch, next)
 		events += len(next.events)
-		bytes += sizeOf(next.events)
+		bytes += next.size
 	}
 	return batch, nil
-}
-
-func sizeOf(events []*Event) int {
-	n := 0
-	for _, e := range events {
-		n += e.Size()
-	}
-	return n
 }
 
 // write appends one batch and tells everybody.
@@ -174,6 +194,7 @@ func (w *writer) write(ctx context.Context, batch []*appending) batchStats {
 		w.stored(records)
 	}
 	for _, a := range batch {
+		w.bytes.Add(-int64(a.size))
 		a.done(first, err)
 		first += Offset(len(a.events))
 	}

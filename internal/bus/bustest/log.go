@@ -30,6 +30,8 @@ func Run(t *testing.T, driver Driver) {
 		{"ReadingStepsOverWhatWasDropped", readGaps},
 		{"WhatIsTrimmedIsGoneAndTheEndStays", trims},
 		{"TimesFindOffsets", offsetAt},
+		{"LargeAttributesFitEveryStream", largeAttributes},
+		{"ManyAreDroppedAtOnce", dropsMany},
 		{"DocumentsAreReplacedAndTakenAway", documents},
 		{"StreamsAreAppendedToSideBySide", sideBySide},
 		{"AllIsThereAfterReopening", reopens},
@@ -237,6 +239,51 @@ func offsetAt(t *testing.T, open Open) {
 		if got, err := l.OffsetAt(t.Context(), bus.StreamEvents, c.at); err != nil || got != c.want {
 			t.Errorf("offset at %s is %d, want %d: %v", c.at, got, c.want, err)
 		}
+	}
+}
+
+func largeAttributes(t *testing.T, open Open) {
+	t.Helper()
+	l := openLog(t, open)
+	large := NewEvent("order.placed", "", strings.Repeat("x", bus.MaxData))
+	for i := range bus.MaxAttributes {
+		large.SetExtension(fmt.Sprintf("ext%d", i), strings.Repeat("v", bus.MaxAttribute))
+	}
+	if room := l.MaxRecord(); large.Size() > room {
+		large.Data = large.Data[large.Size()-room:]
+	}
+	large.SetExtension("atolldead", strings.Repeat("c", bus.CircumstancesRoom-200))
+	for _, stream := range bus.Streams() {
+		small := events(2)
+		first := appendAll(t, l, stream, small[0], large, small[1])
+		if single := appendAll(t, l, stream, large); single != first+3 {
+			t.Errorf("%s: three begin at %d, and the fourth is %d", stream, first, single)
+		}
+		for from := first; from < first+4; from++ {
+			records, _, err := l.Read(t.Context(), stream, from, 1, 1)
+			want := []*bus.Event{small[0], large, small[1], large}[from-first]
+			if err != nil || len(records) != 1 || records[0].Offset != from || !same(records[0].Event, want) {
+				t.Errorf("%s: record %d came back as something else: %v", stream, from, err)
+			}
+		}
+	}
+}
+
+func dropsMany(t *testing.T, open Open) {
+	t.Helper()
+	l := openLog(t, open)
+	appendAll(t, l, bus.StreamDelayed, events(bus.MaxAppend)...)
+	last := appendAll(t, l, bus.StreamDelayed, events(bus.MaxAppend)...) + bus.MaxAppend - 1
+	all := make([]bus.Offset, last-1)
+	for i := range all {
+		all[i] = bus.Offset(i + 1)
+	}
+	if err := l.Drop(t.Context(), bus.StreamDelayed, all...); err != nil {
+		t.Fatal(err)
+	}
+	records, _, err := l.Read(t.Context(), bus.StreamDelayed, 1, 10, 1<<20)
+	if err != nil || len(records) != 1 || records[0].Offset != last {
+		t.Errorf("left are %v, should be %d: %v", offsets(records), last, err)
 	}
 }
 

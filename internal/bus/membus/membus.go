@@ -51,6 +51,9 @@ func (s *stream) at(offset bus.Offset) int {
 	return i
 }
 
+// MaxRecord implements bus.Log.
+func (l *Log) MaxRecord() int { return 8 << 20 }
+
 // Append implements bus.Log.
 func (l *Log) Append(_ context.Context, name bus.Stream, events []*bus.Event) (bus.Offset, error) {
 	l.mu.Lock()

@@ -2,7 +2,6 @@ package natsbus
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,46 +48,6 @@ func header(e *bus.Event) nats.Header {
 	return h
 }
 
-// event is the event of a message; topic is where it was published.
-func event(topic string, h nats.Header, data []byte) (*bus.Event, error) {
-	e := &bus.Event{Topic: topic, Data: data}
-	for name, values := range h {
-		if len(values) == 0 {
-			continue
-		}
-		value := unescape(values[0])
-		switch lower := strings.ToLower(name); lower {
-		case fieldID:
-			e.ID = value
-		case fieldSource:
-			e.Source = value
-		case fieldType:
-			e.Type = value
-		case fieldSubject:
-			e.Subject = value
-		case fieldDataSchema:
-			e.DataSchema = value
-		case fieldDataType:
-			e.DataType = value
-		case fieldVersion:
-			if value != specVersion {
-				return nil, fmt.Errorf("read event: its specversion is %q", value)
-			}
-		case fieldTime:
-			t, err := time.Parse(time.RFC3339Nano, value)
-			if err != nil {
-				return nil, fmt.Errorf("read event: %w", err)
-			}
-			e.Time = t
-		default:
-			if ext, ok := strings.CutPrefix(lower, fieldPrefix); ok {
-				e.SetExtension(ext, value)
-			}
-		}
-	}
-	return e, nil
-}
-
 // plain tells whether a character stands for itself in a field: visible ASCII without the two that the binding escapes.
 func plain(c byte) bool { return c > 0x20 && c < 0x7f && c != '%' && c != '"' }
 
@@ -109,25 +68,6 @@ func escape(s string) string {
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
-	}
-	return b.String()
-}
-
-// unescape reads what escape has written; what is no escape stands for itself.
-func unescape(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
 	}
 	return b.String()
 }

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/atollhq/atoll/internal/bus"
 )
 
-// A frame is the events of one Append in one message: JetStream makes it durable as a whole, by one sync. Its form is a byte
-// for the version, the offset of the first event and the number of events, and then the events; numbers are unsigned
-// varints (encoding/binary), texts are their length and their bytes, and so is the data.
-const frameVersion = 1
+// A frame is events in one message: JetStream makes it durable as a whole, by one sync. Its form is a byte for the version, the
+// offset of the first event and the number of events, and then the events; numbers are unsigned varints (encoding/binary), texts
+// are their length and their bytes, and so is the data. A time is 0 if there is none, and else 1, the seconds since 1970 with the
+// sign last, and the nanoseconds.
+const frameVersion = 2
 
 var errFrame = errors.New("this is no frame of events")
 
@@ -31,15 +33,17 @@ func appendFrame(out []byte, first bus.Offset, events []*bus.Event) []byte {
 	return out
 }
 
+// What an event has beside its data.
+const (
+	fixedTexts    = 7
+	maxExtensions = 1 << 10
+)
+
 func appendEvent(out []byte, e *bus.Event) []byte {
 	for _, text := range [...]string{e.Topic, e.ID, e.Source, e.Type, e.Subject, e.DataType, e.DataSchema} {
 		out = appendText(out, text)
 	}
-	var at uint64 // nanoseconds since 1970 with the sign last, and one added: 0 is no time
-	if !e.Time.IsZero() {
-		at = zigzag(e.Time.UnixNano()) + 1
-	}
-	out = binary.AppendUvarint(out, at)
+	out = appendTime(out, e.Time)
 	out = binary.AppendUvarint(out, uint64(len(e.Extensions)))
 	for _, a := range e.Extensions {
 		out = appendText(appendText(out, a.Name), a.Value)
@@ -50,6 +54,14 @@ func appendEvent(out []byte, e *bus.Event) []byte {
 
 func appendText(out []byte, s string) []byte {
 	return append(binary.AppendUvarint(out, uint64(len(s))), s...)
+}
+
+func appendTime(out []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(out, 0)
+	}
+	out = binary.AppendUvarint(append(out, 1), zigzag(t.Unix()))
+	return binary.AppendUvarint(out, uint64(t.Nanosecond()))
 }
 
 func zigzag(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
@@ -63,7 +75,7 @@ func frameHead(frame []byte) (first bus.Offset, count int, err error) {
 	return first, count, r.err
 }
 
-// readFrame reads the events of a frame, which share memory with it.
+// readFrame reads the events of a frame. Each is in memory of its own: who keeps one does not keep the frame.
 func readFrame(frame []byte) (first bus.Offset, events []*bus.Event, err error) {
 	r := reader{left: frame}
 	first, count := r.head()
@@ -124,22 +136,52 @@ func (r *reader) bytes() []byte {
 	return out
 }
 
+// event reads an event. Its texts share one piece of memory, its data has another.
 func (r *reader) event() *bus.Event {
+	again := reader{left: r.left}
+	r.skipAttributes()
+	size := len(again.left) - len(r.left)
+	texts := string(again.left[:size])
+	again.left = again.left[:size]
+	text := func() string {
+		n, end := len(again.bytes()), size-len(again.left)
+		return texts[end-n : end]
+	}
 	e := &bus.Event{}
-	for _, text := range [...]*string{&e.Topic, &e.ID, &e.Source, &e.Type, &e.Subject, &e.DataType, &e.DataSchema} {
-		*text = string(r.bytes())
+	if r.err != nil {
+		return e
 	}
-	if at := r.number(math.MaxUint64); at > 0 {
-		e.Time = time.Unix(0, unzigzag(at-1)).UTC()
+	for _, into := range [...]*string{&e.Topic, &e.ID, &e.Source, &e.Type, &e.Subject, &e.DataType, &e.DataSchema} {
+		*into = text()
 	}
-	if n := r.number(1 << 10); n > 0 {
+	e.Time = again.time()
+	if n := again.number(maxExtensions); n > 0 {
 		e.Extensions = make([]bus.Attribute, 0, n)
 		for range n {
-			e.Extensions = append(e.Extensions, bus.Attribute{Name: string(r.bytes()), Value: string(r.bytes())})
+			e.Extensions = append(e.Extensions, bus.Attribute{Name: text(), Value: text()})
 		}
 	}
-	e.Data = r.bytes()
+	e.Data = slices.Clone(r.bytes())
 	return e
+}
+
+// skipAttributes reads up to the data of an event.
+func (r *reader) skipAttributes() {
+	for range fixedTexts {
+		r.bytes()
+	}
+	r.time()
+	for range 2 * r.number(maxExtensions) {
+		r.bytes()
+	}
+}
+
+func (r *reader) time() time.Time {
+	if r.number(1) == 0 {
+		return time.Time{}
+	}
+	seconds := unzigzag(r.number(math.MaxUint64))
+	return time.Unix(seconds, int64(r.number(999_999_999))).UTC()
 }
 
 // frameSize bounds the bytes that an event takes in a frame.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -13,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atollhq/atoll/internal/bus"
-	"github.com/atollhq/atoll/internal/fault"
 )
 
 // frames is the stream of events: a sequence of frames. JetStream numbers the frames, we the events; which frame holds which event
@@ -27,7 +27,8 @@ type frames struct {
 	next    bus.Offset // guarded by mu: of the next event
 	last    bus.Offset // guarded by mu: the latest message
 	trimmed bus.Offset // guarded by mu: all before is dropped, though the frame that it is in may be there
-	known   []place    // guarded by mu: the latest frames, in order; a window of maxKnown
+	known   []place    // guarded by mu: the latest frames, in order; what it holds is never changed, only added to
+	window  int        // guarded by mu: so many frames are known at least, if there are so many; twice as many at most
 }
 
 // place says in which message a frame is.
@@ -41,7 +42,7 @@ const maxKnown = 64 << 10 // frames whose places are remembered, of 16 bytes eac
 // openFrames finds where the stream ends. The last frame is never dropped, so that offsets go on where they were.
 func openFrames(ctx context.Context, l *Log) (*frames, error) {
 	state, err := l.state(ctx, bus.StreamEvents)
-	f := &frames{l: l, next: 1, last: bus.Offset(state.LastSeq)}
+	f := &frames{l: l, window: maxKnown, next: 1, last: bus.Offset(state.LastSeq)}
 	if err != nil || state.Msgs == 0 {
 		return f, err
 	}
@@ -68,8 +69,7 @@ func (f *frames) append(ctx context.Context, events []*bus.Event) (bus.Offset, e
 	for len(events) > 0 {
 		n, size := 1, frameSize(events[0])
 		if size > room {
-			return 0, fault.New(fault.CodeEventTooLarge, "an event takes %d bytes, and the server takes %d in one message", size, room).
-				Fix("raise max_payload of the NATS cluster, or put what is large elsewhere and its address into the event")
+			return 0, fmt.Errorf("an event takes %d bytes, and the server takes %d in one message", size, room)
 		}
 		for n < len(events) && size+frameSize(events[n]) <= room {
 			size += frameSize(events[n])
@@ -108,8 +108,8 @@ func (f *frames) appendOne(ctx context.Context, events []*bus.Event, size int) e
 	defer f.mu.Unlock()
 	f.next, f.last = first+bus.Offset(len(events)), a.Seq
 	f.known = append(f.known, place{first, a.Seq})
-	if len(f.known) > 2*maxKnown {
-		f.known = append(f.known[:0], f.known[len(f.known)-maxKnown:]...)
+	if len(f.known) > 2*f.window {
+		f.known = slices.Clone(f.known[len(f.known)-f.window:]) // not in place: find searches it without mu
 	}
 	return nil
 }

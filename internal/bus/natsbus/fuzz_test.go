@@ -16,7 +16,7 @@ func FuzzAFrameThatIsReadIsWrittenAsItWas(f *testing.F) {
 	e.SetExtension(bus.AttributeKey, "k €")
 	f.Add(natsbus.AppendFrame(1, []*bus.Event{e, {ID: "2"}}))
 	f.Add(natsbus.AppendFrame(1<<62, nil))
-	f.Add([]byte{1, 1, 0xff, 0xff, 0x7f})
+	f.Add([]byte{2, 1, 0xff, 0xff, 0x7f})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		first, events, err := natsbus.ReadFrame(frame)
 		if err != nil {

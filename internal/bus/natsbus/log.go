@@ -1,24 +1,25 @@
 package natsbus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/atollhq/atoll/internal/bus"
+	"github.com/atollhq/atoll/internal/fault"
 )
 
 // Header fields of JetStream's atomic batches (ADR-50 of NATS) and of its direct get (ADR-31).
@@ -34,7 +35,6 @@ const (
 
 const (
 	requestLimit = 10 * time.Second
-	fewMessages  = 8 // fewer cost less one by one than as a batch
 	docs         = bus.Stream("docs")
 )
 
@@ -43,6 +43,8 @@ type Log struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	app    string
+	room   int    // bytes that one event may take
+	lease  *lease // nil for the server in this process, which no other uses
 	close  func()
 	events *frames
 
@@ -61,46 +63,83 @@ var _ bus.Log = (*Log)(nil)
 
 // Options are settings whose zero values are usable.
 type Options struct {
-	Replicas int     // copies in a cluster; 0 means 1
-	Server   *Server // the server in this process that keeps the log, of which Open then makes sure that it loses no names; or nil
+	Replicas int          // copies in a cluster; 0 means 1
+	Server   *Server      // the server in this process that keeps the log, of which Open then makes sure that it loses no names; or nil
+	Logger   *slog.Logger // for operators; nil discards
+	// OnLost is told that another process has taken over a log in a cluster; from then on nothing is written. It must not block,
+	// nor close the log.
+	OnLost func(error)
 }
 
-// Open returns the log of an application on the server behind nc, and makes the streams that are not there. Close closes nc.
+// Open returns the log of an application on the server behind nc, and makes the streams that are not there. In a cluster it owns the
+// log until Close: where another process does, Open waits a moment for it to end, and then returns a *fault.Error. Close closes nc.
 func Open(ctx context.Context, nc *nats.Conn, app string, opts *Options) (*Log, error) {
+	return open(ctx, nc, app, opts, usualTerms())
+}
+
+func open(ctx context.Context, nc *nats.Conn, app string, opts *Options, t terms) (*Log, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	replicas := max(1, o.Replicas)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
 	l := &Log{nc: nc, js: js, app: app, close: nc.Close, queues: map[bus.Stream]*queue{}}
-	if o.Server != nil {
-		l.dir = o.Server.streams()
+	if l.room, err = roomOf(nc, o.Logger); err != nil {
+		return nil, err
 	}
-	for _, stream := range append(bus.Streams(), docs) {
-		cfg := jetstream.StreamConfig{
-			Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: replicas,
-			AllowAtomicPublish: true, AllowDirect: true, Description: "Kept by Atoll for the application " + app,
+	if err := l.prepare(ctx, &o, t); err != nil {
+		l.lease.giveUp(ctx)
+		if _, ok := errors.AsType[*fault.Error](err); ok {
+			return nil, err
 		}
-		if stream == docs {
-			cfg.MaxMsgsPerSubject = 1
-		}
-		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return nil, fmt.Errorf("open event log: stream %s: %w", cfg.Name, err)
-		}
-	}
-	if l.dir != "" {
-		if err := syncTree(o.Server.dir); err != nil {
-			return nil, fmt.Errorf("open event log: %w", err)
-		}
-	}
-	if l.events, err = openFrames(ctx, l); err != nil {
 		return nil, fmt.Errorf("open event log: %w", err)
 	}
 	return l, nil
+}
+
+// prepare makes the streams, takes the lease, and finds where the events end.
+func (l *Log) prepare(ctx context.Context, o *Options, t terms) (err error) {
+	if err := l.makeStream(ctx, docs, o.Replicas); err != nil {
+		return err
+	}
+	if o.Server == nil {
+		if l.lease, err = takeLease(ctx, l, o, t); err != nil {
+			return err
+		}
+	}
+	for _, stream := range bus.Streams() {
+		if err := l.makeStream(ctx, stream, o.Replicas); err != nil {
+			return err
+		}
+	}
+	if o.Server != nil {
+		if l.dir = o.Server.streams(); l.dir != "" {
+			if err := syncTree(o.Server.dir); err != nil {
+				return err
+			}
+		}
+	}
+	l.events, err = openFrames(ctx, l)
+	return err
+}
+
+// makeStream makes a stream, or brings the one that is there to what is wanted.
+func (l *Log) makeStream(ctx context.Context, stream bus.Stream, replicas int) error {
+	cfg := jetstream.StreamConfig{
+		Name: l.name(stream), Subjects: []string{l.subject(stream, ">")}, Storage: jetstream.FileStorage, Replicas: max(1, replicas),
+		AllowAtomicPublish: true, AllowDirect: true, Description: "Kept by Atoll for the application " + l.app,
+	}
+	if stream == docs {
+		cfg.MaxMsgsPerSubject = 1
+	}
+	if _, err := l.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("stream %s: %w", cfg.Name, err)
+	}
+	return nil
 }
 
 func (l *Log) name(stream bus.Stream) string { return l.app + "-" + string(stream) }
@@ -108,6 +147,28 @@ func (l *Log) name(stream bus.Stream) string { return l.app + "-" + string(strea
 func (l *Log) subject(stream bus.Stream, rest string) string {
 	return "atoll." + l.app + "." + string(stream) + "." + rest
 }
+
+const (
+	messageRoom = 1 << 10  // bytes of a message beside the texts and the data of the event in it
+	leastRoom   = 64 << 10 // bytes that one event may take in any log
+)
+
+// roomOf is how many bytes one event may take at a server.
+func roomOf(nc *nats.Conn, log *slog.Logger) (int, error) {
+	room := int(nc.MaxPayload()) - bus.CircumstancesRoom - messageRoom
+	if room < leastRoom {
+		return 0, fault.New(fault.CodeEventsUnreachable, "the NATS cluster takes messages of %d bytes at most, which is too few for events", nc.MaxPayload()).
+			Fix("set max_payload of the cluster to 2MB, which lets events be as large as Atoll takes them")
+	}
+	if room < bus.MaxEvent {
+		log.Warn("the NATS cluster takes smaller events than Atoll does: raise its max_payload", "max_payload", nc.MaxPayload(),
+			"largest_event", room, "wanted", bus.MaxEvent+bus.CircumstancesRoom+messageRoom)
+	}
+	return room, nil
+}
+
+// MaxRecord implements bus.Log.
+func (l *Log) MaxRecord() int { return l.room }
 
 // queue is the queue of a stream.
 func (l *Log) queue(stream bus.Stream) *queue {
@@ -124,6 +185,9 @@ func (l *Log) queue(stream bus.Stream) *queue {
 
 // Append implements bus.Log.
 func (l *Log) Append(ctx context.Context, stream bus.Stream, events []*bus.Event) (bus.Offset, error) {
+	if err := l.lease.check(); err != nil {
+		return 0, fmt.Errorf("append to %s: %w", stream, err)
+	}
 	if stream == bus.StreamEvents {
 		first, err := l.events.append(ctx, events)
 		if err != nil {
@@ -132,8 +196,9 @@ func (l *Log) Append(ctx context.Context, stream bus.Stream, events []*bus.Event
 		return first, nil
 	}
 	msgs := make([]*nats.Msg, len(events))
-	for i, e := range events {
-		msgs[i] = &nats.Msg{Subject: l.subject(stream, e.Topic), Header: header(e), Data: e.Data}
+	for i, e := range events { // each a message of its own, since they are dropped one by one
+		frame := appendFrame(make([]byte, 0, frameSize(e)+frameOverhead), 0, []*bus.Event{e})
+		msgs[i] = &nats.Msg{Subject: l.subject(stream, e.Topic), Data: frame}
 	}
 	first, err := l.append(ctx, stream, msgs)
 	if err != nil {
@@ -148,108 +213,17 @@ func (l *Log) append(ctx context.Context, stream bus.Stream, msgs []*nats.Msg) (
 	defer queue.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	write := l.appendBatch
-	if len(msgs) <= fewMessages {
-		write = l.appendSingly
+	var first bus.Offset
+	var err error
+	if len(msgs) == 1 {
+		first, err = l.appendOne(ctx, msgs[0])
+	} else {
+		first, err = l.appendBatch(ctx, msgs)
 	}
-	first, err := write(ctx, msgs)
 	if err != nil {
 		return 0, err
 	}
 	return first, queue.blocks.settle()
-}
-
-// ack is JetStream's answer to a message or a batch.
-type ack struct {
-	Seq   bus.Offset `json:"seq"`
-	Count int        `json:"count"`
-	Error *struct {
-		Code        int    `json:"code"`
-		Description string `json:"description"`
-	} `json:"error"`
-}
-
-func readAck(m *nats.Msg) (ack, error) {
-	var a ack
-	if status := m.Header.Get(gotStatus); status != "" {
-		return a, fmt.Errorf("nobody keeps the stream (%s)", status)
-	}
-	if err := json.Unmarshal(m.Data, &a); err != nil {
-		return a, fmt.Errorf("read acknowledgement: %w", err)
-	}
-	if a.Error != nil {
-		return a, fmt.Errorf("refused by the server: %s (%d)", a.Error.Description, a.Error.Code)
-	}
-	return a, nil
-}
-
-// appendSingly sends messages one behind the other and waits for all acknowledgements.
-func (l *Log) appendSingly(ctx context.Context, msgs []*nats.Msg) (bus.Offset, error) {
-	if len(msgs) == 1 {
-		m, err := l.nc.RequestMsgWithContext(ctx, msgs[0])
-		if err != nil {
-			return 0, err
-		}
-		a, err := readAck(m)
-		return a.Seq, err
-	}
-	inbox := nats.NewInbox()
-	sub, err := l.nc.SubscribeSync(inbox)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection's end ends it as well
-	for _, m := range msgs {
-		m.Reply = inbox
-		if err := l.nc.PublishMsg(m); err != nil {
-			return 0, err
-		}
-	}
-	var first bus.Offset
-	for i := range msgs {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return 0, err
-		}
-		a, err := readAck(m)
-		if err != nil {
-			return 0, err
-		}
-		if i == 0 {
-			first = a.Seq
-		} else if a.Seq != first+bus.Offset(i) {
-			return 0, errors.New("somebody else writes the stream at the same time")
-		}
-	}
-	return first, nil
-}
-
-// appendBatch sends messages as one atomic batch.
-func (l *Log) appendBatch(ctx context.Context, msgs []*nats.Msg) (bus.Offset, error) {
-	id := nuid.Next()
-	for i, m := range msgs {
-		m.Header[batchID] = []string{id}
-		m.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
-		if i < len(msgs)-1 {
-			if err := l.nc.PublishMsg(m); err != nil {
-				return 0, err
-			}
-		}
-	}
-	last := msgs[len(msgs)-1]
-	last.Header[batchCommit] = []string{"1"}
-	m, err := l.nc.RequestMsgWithContext(ctx, last)
-	if err != nil {
-		return 0, err
-	}
-	a, err := readAck(m)
-	if err != nil {
-		return 0, err
-	}
-	if a.Count != len(msgs) {
-		return 0, fmt.Errorf("of a batch of %d, %d were taken", len(msgs), a.Count)
-	}
-	return a.Seq - bus.Offset(len(msgs)) + 1, nil
 }
 
 // Read implements bus.Log.
@@ -333,80 +307,6 @@ func (l *Log) leaderHas(ctx context.Context, stream bus.Stream, from bus.Offset)
 	return answer.Error == nil, nil
 }
 
-func (l *Log) read(ctx context.Context, stream bus.Stream, from bus.Offset, limit, maxBytes int) ([]bus.Record, error) {
-	prefix := l.subject(stream, "")
-	var records []bus.Record
-	err := l.get(ctx, stream, getRequest{Seq: from, Batch: limit, MaxBytes: maxBytes}, func(m *nats.Msg) error {
-		r, err := record(m, prefix)
-		if err == nil {
-			records = append(records, r)
-		}
-		return err
-	})
-	return records, err
-}
-
-// record reads a message that direct get has brought.
-func record(m *nats.Msg, prefix string) (bus.Record, error) {
-	seq, err := strconv.ParseUint(m.Header.Get(gotSequence), 10, 64)
-	if err != nil {
-		return bus.Record{}, fmt.Errorf("read sequence: %w", err)
-	}
-	stored, err := time.Parse(time.RFC3339Nano, m.Header.Get(gotTime))
-	if err != nil {
-		return bus.Record{}, fmt.Errorf("read time: %w", err)
-	}
-	e, err := event(strings.TrimPrefix(m.Header.Get(gotSubject), prefix), m.Header, m.Data)
-	return bus.Record{Offset: bus.Offset(seq), Stored: stored, Event: e}, err
-}
-
-// getRequest is a request of direct get.
-type getRequest struct {
-	Seq       bus.Offset `json:"seq,omitempty"`
-	Batch     int        `json:"batch"`
-	MaxBytes  int        `json:"max_bytes,omitempty"`
-	StartTime *time.Time `json:"start_time,omitempty"`
-	NextFor   string     `json:"next_by_subj,omitempty"`
-}
-
-// get asks for messages and hands each to take.
-func (l *Log) get(ctx context.Context, stream bus.Stream, req getRequest, take func(*nats.Msg) error) error {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
-	defer cancel()
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	inbox := nats.NewInbox()
-	sub, err := l.nc.SubscribeSync(inbox)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection's end ends it as well
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return err
-	}
-	if err := l.nc.PublishRequest("$JS.API.DIRECT.GET."+l.name(stream), inbox, body); err != nil {
-		return err
-	}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return err
-		}
-		switch status := m.Header.Get(gotStatus); status {
-		case "":
-			if err := take(m); err != nil {
-				return err
-			}
-		case "204", "404": // the end of the batch; nothing from there on
-			return nil
-		default:
-			return fmt.Errorf("refused by the server: %s %s", status, m.Header.Get("Description"))
-		}
-	}
-}
-
 // OffsetAt implements bus.Log.
 func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus.Offset, error) {
 	if stream == bus.StreamEvents {
@@ -422,8 +322,8 @@ func (l *Log) OffsetAt(ctx context.Context, stream bus.Stream, t time.Time) (bus
 	}
 	found := bounds.Next
 	err = l.get(ctx, stream, getRequest{StartTime: &t, NextFor: ">", Batch: 1}, func(m *nats.Msg) error {
-		r, err := record(m, l.subject(stream, ""))
-		found = r.Offset
+		offset, _, err := stamp(m)
+		found = offset
 		return err
 	})
 	if err != nil {
@@ -463,6 +363,9 @@ func (l *Log) state(ctx context.Context, stream bus.Stream) (jetstream.StreamSta
 
 // Trim implements bus.Log.
 func (l *Log) Trim(ctx context.Context, stream bus.Stream, before bus.Offset) error {
+	if err := l.lease.check(); err != nil {
+		return fmt.Errorf("trim %s: %w", stream, err)
+	}
 	trim := func() error { return l.purge(ctx, stream, before) }
 	if stream == bus.StreamEvents {
 		trim = func() error { return l.events.trim(ctx, before) }
@@ -482,28 +385,16 @@ func (l *Log) purge(ctx context.Context, stream bus.Stream, before bus.Offset) e
 	return s.Purge(ctx, jetstream.WithPurgeSequence(uint64(before)))
 }
 
-// Drop implements bus.Log.
-func (l *Log) Drop(ctx context.Context, stream bus.Stream, offsets ...bus.Offset) error {
-	s, err := l.js.Stream(ctx, l.name(stream))
-	if err != nil {
-		return fmt.Errorf("drop from %s: %w", stream, err)
-	}
-	for _, offset := range offsets {
-		err := s.DeleteMsg(ctx, uint64(offset))
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-			return fmt.Errorf("drop from %s: %w", stream, err)
-		}
-	}
-	return nil
-}
-
 // Save implements bus.Log. A document that is taken away is kept as an empty one.
 func (l *Log) Save(ctx context.Context, all map[string][]byte) error {
+	if err := l.lease.check(); err != nil {
+		return fmt.Errorf("save documents: %w", err)
+	}
 	names := slices.Sorted(maps.Keys(all))
 	for chunk := range slices.Chunk(names, bus.MaxAppend) {
 		msgs := make([]*nats.Msg, len(chunk))
 		for i, name := range chunk {
-			msgs[i] = &nats.Msg{Subject: l.subject(docs, name), Header: nats.Header{}, Data: all[name]}
+			msgs[i] = &nats.Msg{Subject: l.subject(docs, name), Data: all[name]}
 		}
 		if _, err := l.append(ctx, docs, msgs); err != nil {
 			return fmt.Errorf("save documents: %w", err)
@@ -521,13 +412,13 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 		n := 0
 		_, err := l.settle(ctx, docs, from, func() (int, error) {
 			return n, l.get(ctx, docs, getRequest{Seq: from, Batch: 1000, MaxBytes: maxPayload}, func(m *nats.Msg) error {
-				r, err := record(m, before)
+				offset, _, err := stamp(m)
 				if err != nil {
 					return err
 				}
 				n++
-				from = r.Offset + 1
-				if name := r.Event.Topic; strings.HasPrefix(name, prefix) {
+				from = offset + 1
+				if name := strings.TrimPrefix(m.Header.Get(gotSubject), before); name != ownerDoc && strings.HasPrefix(name, prefix) {
 					out[name] = m.Data
 				}
 				return nil
@@ -545,6 +436,7 @@ func (l *Log) Load(ctx context.Context, prefix string) (map[string][]byte, error
 
 // Close implements bus.Log.
 func (l *Log) Close() error {
+	l.lease.giveUp(context.Background())
 	l.close()
 	return nil
 }

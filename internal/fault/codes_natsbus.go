@@ -1,0 +1,6 @@
+package fault
+
+// Codes of the event log in a NATS cluster.
+const (
+	CodeEventsOwned Code = "events-owned"
+)
