@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -142,6 +143,11 @@ func (b *Bus) Find(ctx context.Context, stream Stream, from Offset, limit int, m
 	var out []Record
 	for looked := 0; len(out) < limit && looked < maxLooked; {
 		records, next, err := b.log.Read(ctx, stream, from, 1000, readBytes)
+		if bad, ok := errors.AsType[*RecordError](err); ok {
+			b.logger.Error("record passed over", "stream", stream, "error", err)
+			from = bad.Offset + 1
+			continue
+		}
 		if err != nil {
 			return nil, from, err
 		}

@@ -393,6 +393,9 @@ func (b *Bus) check(t *Topic, e *Event) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
+	if err := checkSize(e, b.log.MaxRecord()); err != nil {
+		return err
+	}
 	if t != nil && t.Contract != nil {
 		return t.Contract.Check(e)
 	}

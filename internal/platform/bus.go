@@ -197,6 +197,9 @@ func (e *eventBus) open(ctx context.Context, app *manifest.App) error {
 	}
 	if err := e.openOn(ctx, app, server); err != nil {
 		server.Close()
+		if known, ok := errors.AsType[*fault.Error](err); ok {
+			return known
+		}
 		return unreachable(err)
 	}
 	e.server = server
@@ -232,6 +235,13 @@ func (e *eventBus) logName(app *manifest.App) string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "-")
 }
 
+// lost tells that another Atoll has taken over the log in a cluster: nothing is published or noted here any more.
+func (e *eventBus) lost(err error) {
+	e.log.Error("log of events lost", "error", err)
+	e.warn(fault.Warn(fault.CodeEventsOwned, "another Atoll has taken over the events of this application: here none are published any more").
+		Fix("end one of the two; atoll explain %s tells more", fault.CodeEventsOwned))
+}
+
 // openLog opens the log, in this process or in a cluster.
 func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsbus.Server) (bus.Log, error) {
 	var nc *nats.Conn
@@ -245,7 +255,11 @@ func (e *eventBus) openLog(ctx context.Context, app *manifest.App, server *natsb
 	if err != nil {
 		return nil, err
 	}
-	store, err := natsbus.Open(ctx, nc, e.logName(app), &natsbus.Options{Replicas: app.Events.Replicas, Server: server})
+	opts := &natsbus.Options{Replicas: app.Events.Replicas, Logger: e.log, OnLost: e.lost}
+	if app.Events.NATS == "" {
+		opts.Server = server
+	}
+	store, err := natsbus.Open(ctx, nc, e.logName(app), opts)
 	if err != nil {
 		nc.Close()
 		return nil, err
