@@ -129,7 +129,7 @@ func (s *stack) start(ctx context.Context, dir string) error {
 // end ends what runs. Without power it can only fail.
 func (s *stack) end(ctx context.Context) error {
 	if s.log != nil {
-		_ = s.log.Close() // first: nothing is to wait for a server without a disk //nolint:contextcheck // it gives its lease back, whatever became of the test
+		_ = s.log.Close() //nolint:contextcheck // first: nothing is to wait for a server without a disk, or for the test's context
 	}
 	if s.bus != nil {
 		_ = s.bus.Close(ctx)
