@@ -74,7 +74,7 @@ func TestTheReceiverInGoTakesWhatAtollSendsAndNothingElse(t *testing.T) {
 
 func TestTheReceiverInNodeTakesWhatAtollSendsAndNothingElse(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("there is no node")
+		t.Skip("node is not installed, which make test would do: apt-get install nodejs")
 	}
 	list, err := json.Marshal(deliveries(t))
 	if err != nil {
