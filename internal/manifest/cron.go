@@ -162,3 +162,6 @@ func number(text string) (int, bool) {
 	v, err := strconv.ParseUint(text, 10, 16)
 	return int(v), err == nil && len(text) <= 4
 }
+
+// MarshalText writes what the manifest says.
+func (c Cron) MarshalText() ([]byte, error) { return []byte(c.text), nil }

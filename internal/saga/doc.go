@@ -1,0 +1,2 @@
+// Package saga runs transactions over services.
+package saga
