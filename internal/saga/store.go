@@ -75,7 +75,8 @@ type Signal struct {
 
 // Outcome is what became of a change.
 type Outcome struct {
-	// Existing is the instance that has the idempotency key already, with its fingerprint: the change was left out.
+	// Existing is the instance that has the idempotency key already, with its fingerprint: the change was left out, and so were those
+	// that create children of its instance.
 	Existing *Row
 	Print    string
 	// Granted tells that the instance has the lock that it asked for.
@@ -160,6 +161,8 @@ type Store interface {
 
 	// SavePlan keeps a definition by its hash; one that is there already stays.
 	SavePlan(ctx context.Context, hash, saga string, source []byte) error
+	// Hashes returns the definitions that instances run which have not ended.
+	Hashes(ctx context.Context) ([]string, error)
 	// Plan returns a definition; nil where there is none.
 	Plan(ctx context.Context, hash string) ([]byte, error)
 
