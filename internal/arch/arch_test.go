@@ -11,7 +11,7 @@ const module = "github.com/atollhq/atoll/"
 
 // capabilities are the rooms that hold nouns and decisions. Below each lie its drivers and its test suite.
 func capabilities() []string {
-	return []string{"replica", "relay", "gateway", "mesh", "telemetry", "database", "source", "bus", "webhook"}
+	return []string{"replica", "relay", "gateway", "mesh", "telemetry", "database", "source", "bus", "webhook", "saga"}
 }
 
 // mayImport tells whether a package of ours may import another. Both are paths without the module; a is not b.
