@@ -175,6 +175,9 @@ func (c *compiler) compileRoutes() {
 		switch {
 		case m.Publish != "":
 			c.compilePublish(m)
+		case m.Start != "":
+			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s starts a saga, and there is nothing that runs sagas here", m.Path).
+				Fix("let it go to a service: to: NAME"))
 		case !known:
 			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s goes to service %q, which does not exist", m.Path, m.To).
 				Fix("name a service of this application"))

@@ -83,6 +83,7 @@ func (c *checker) service(s *Service) {
 	c.subscribes(s, n)
 	c.schedules(s, n)
 	c.outbox(s, n)
+	c.mayStart(s, n)
 }
 
 func (c *checker) calls(s *Service, n *yaml.Node) {
@@ -150,6 +151,8 @@ func (s *Service) given(name string) string {
 		return "events"
 	case name == "DATABASE_URL" && s.Database.Kind != DatabaseNone:
 		return "database"
+	case name == "SAGAS_URL" && len(s.Sagas) > 0:
+		return "sagas"
 	}
 	for _, call := range s.Calls {
 		if v := CallVariable(call.Service); name == v+"_URL" || name == v+"_ADDR" {
@@ -257,8 +260,13 @@ func (c *checker) reachable() {
 			reached[call.Service] = true
 		}
 	}
+	for _, s := range c.app.Sagas {
+		for _, name := range s.Services() {
+			reached[name] = true
+		}
+	}
 	for _, s := range c.app.Services {
-		if !reached[s.Name] && len(s.Subscribes) == 0 && len(s.Publishes) == 0 {
+		if !reached[s.Name] && len(s.Subscribes) == 0 && len(s.Publishes) == 0 && len(s.Sagas) == 0 {
 			c.add(c.warn(lookup(c.nodes[s], "service"), fault.CodeServiceUnreachable,
 				"nobody can reach %s: no route leads to it, no service calls it, it subscribes to nothing", s.Name).
 				Fix("add a route to the gateway or name it in the calls of another service"))
@@ -369,15 +377,6 @@ func (c *checker) ports() {
 			continue
 		}
 		owner[s.Port] = s.Name
-	}
-}
-
-func (c *checker) sagas() {
-	for i, pattern := range c.app.Sagas {
-		if len(c.glob(pattern)) == 0 {
-			c.add(c.fault(lookup(c.root, "sagas", i), fault.CodeFileMissing, "no file is named %s", pattern).
-				Fix("write one, or take the line away"))
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"path"
@@ -203,16 +204,42 @@ func (c *checker) topics() {
 			if published[topic] {
 				continue
 			}
-			e := c.warn(at, fault.CodeTopicUnpublished, "%s subscribes to %s, which nobody publishes", s.Name, topic)
-			if near := nearest(topic, names); near != "" {
-				e = e.Fix("did you mean %q?", near)
-			} else {
-				e = e.Fix("add it to the publishes of the service that it comes from")
-			}
-			c.add(e)
+			c.add(unpublished(names, topic, "%s subscribes to %s, which nobody publishes", s.Name, topic).At(c.position(at)))
 		}
 	}
+	for _, s := range c.app.Sagas {
+		c.sagaTopics(s, published, names)
+	}
 	c.contracts()
+}
+
+// unpublished is the warning of a topic that nobody publishes.
+func unpublished(published []string, topic, format string, args ...any) *fault.Error {
+	e := fault.Warn(fault.CodeTopicUnpublished, format, args...)
+	if near := nearest(topic, published); near != "" {
+		return e.Fix("did you mean %q?", near)
+	}
+	return e.Fix("add it to the publishes of the service that it comes from")
+}
+
+// sagaTopics warns of topics that a saga takes and nobody publishes.
+func (c *checker) sagaTopics(s *Saga, published map[string]bool, names []string) {
+	warn := func(path, topic string) {
+		if topic != "" && !published[topic] {
+			c.add(unpublished(names, topic, "the saga %s takes events of %s, which nobody publishes", s.Name, topic).At(s.Place(path)))
+		}
+	}
+	for i := range s.Start {
+		warn(fmt.Sprintf("start[%d].event", i), s.Start[i].Event)
+	}
+	for i := range s.Steps {
+		if wait := s.Steps[i].Wait; wait != nil {
+			warn(stepAt(i, "wait.event"), wait.Event)
+		}
+		if do := s.Steps[i].Do; do != nil && do.Async != nil {
+			warn(stepAt(i, "do.async.event"), do.Async.Event)
+		}
+	}
 }
 
 func (c *checker) topic(n *yaml.Node, topic string) {

@@ -122,14 +122,23 @@ func stripFits(prefix, path string) bool {
 
 func (c *checker) routeTarget(n *yaml.Node, r *Route) {
 	switch s := c.app.Service(r.To); {
+	case r.Start != "" && (r.To != "" || r.Publish != ""):
+		c.add(c.fault(keyNode(n, "start"), fault.CodeBadValue, "a route goes to a service, publishes or starts a saga, and this one says more than one").
+			Fix("keep one of to, publish and start; a saga is also started by events: start: [{event: TOPIC}] in its file"))
 	case r.To != "" && r.Publish != "":
 		c.add(c.fault(keyNode(n, "publish"), fault.CodeBadValue, "a route goes to a service or publishes, and this one says both").
 			Fix("take one of the two away; for both, let the service subscribe to %s", r.Publish))
 	case r.Publish != "":
-		c.routePublishes(n, r)
+		c.topic(lookup(n, "publish"), r.Publish)
+		c.toNoService(n, "publishes")
+	case r.Start != "":
+		if c.app.Saga(r.Start) == nil {
+			c.noSaga(lookup(n, "start"), "start", r.Start)
+		}
+		c.toNoService(n, "starts a saga")
 	case r.To == "" && n.Kind == yaml.MappingNode:
-		c.add(c.fault(n, fault.CodeMissingKey, "this route says neither to nor publish").
-			Fix("add \"to: SERVICE\", or \"publish: TOPIC\" to make an event of each request"))
+		c.add(c.fault(n, fault.CodeMissingKey, "this route says neither to nor publish nor start").
+			Fix("add \"to: SERVICE\", \"publish: TOPIC\" to make an event of each request, or \"start: SAGA\" to start a saga with it"))
 	case r.To == "":
 	case s == nil:
 		c.noService(lookup(n, "to"), "route to", r.To)
@@ -139,12 +148,11 @@ func (c *checker) routeTarget(n *yaml.Node, r *Route) {
 	}
 }
 
-// routePublishes refuses what has no meaning where no service gets the request.
-func (c *checker) routePublishes(n *yaml.Node, r *Route) {
-	c.topic(lookup(n, "publish"), r.Publish)
+// toNoService refuses what has no meaning where no service gets the request.
+func (c *checker) toNoService(n *yaml.Node, instead string) {
 	for _, key := range []string{"strip", "rewrite", "tries", "try_timeout"} {
 		if value(n, key) != nil {
-			c.add(c.fault(keyNode(n, key), fault.CodeBadValue, "%s is about the way to a service, and this route publishes", key).
+			c.add(c.fault(keyNode(n, key), fault.CodeBadValue, "%s is about the way to a service, and this route %s", key, instead).
 				Fix("take it away"))
 		}
 	}

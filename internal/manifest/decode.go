@@ -51,6 +51,7 @@ type decoder struct {
 	*reader
 	vars    *variables
 	partial bool // an overlay: nothing is required and no default filled in
+	literal bool // texts stay as they are written: what ${…} holds is not a variable
 }
 
 // short is a struct that may also be written as one word of text, such as an entry of calls. Its UnmarshalText sets the
@@ -77,6 +78,7 @@ func isText(t reflect.Type) bool {
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, f field) {
 	t := v.Type()
 	switch {
+	case isOptionalList(t) && n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
 	case t.Kind() == reflect.Pointer:
 		v.Set(reflect.New(t.Elem()))
 		d.decode(n, v.Elem(), f)
@@ -93,6 +95,11 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, f field) {
 	default:
 		d.scalar(n, v, f)
 	}
+}
+
+// isOptionalList tells whether a type is a list that may be left away, which is not the same as an empty one.
+func isOptionalList(t reflect.Type) bool {
+	return t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Slice
 }
 
 // wrongType says that a node is not of the kind that its key wants.
@@ -308,11 +315,11 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field) {
 	case reflect.String:
 		fits = fits && (tag == "!!str" || f.free)
 	case reflect.Int:
-		fits = fits && (tag == "!!int" || hasVariable(n.Value))
+		fits = fits && (tag == "!!int" || d.hasVariable(n.Value))
 	case reflect.Float64:
-		fits = fits && (tag == "!!int" || tag == "!!float" || hasVariable(n.Value))
+		fits = fits && (tag == "!!int" || tag == "!!float" || d.hasVariable(n.Value))
 	case reflect.Bool:
-		fits = fits && (tag == "!!bool" || hasVariable(n.Value))
+		fits = fits && (tag == "!!bool" || d.hasVariable(n.Value))
 	default:
 		panic("manifest: no scalar is a " + v.Kind().String())
 	}

@@ -104,9 +104,10 @@ type Topic struct {
 	Publishers  []string // services, sorted
 	Routes      []Route  // routes of the gateway that publish to it
 	Subscribers []string // services, sorted
+	Sagas       []string // sagas that its events start, or that wait for them; sorted
 }
 
-// Topics lists the topics that an application publishes or subscribes to, by name.
+// Topics lists the topics that an application publishes, subscribes to or takes in sagas, by name.
 func (a *App) Topics() []Topic {
 	byName := map[string]*Topic{}
 	topic := func(name string) *Topic {
@@ -129,6 +130,12 @@ func (a *App) Topics() []Topic {
 		for name := range s.Subscribes {
 			t := topic(name)
 			t.Subscribers = append(t.Subscribers, s.Name)
+		}
+	}
+	for _, s := range a.Sagas { // sorted by name
+		for _, name := range s.Topics() {
+			t := topic(name)
+			t.Sagas = append(t.Sagas, s.Name)
 		}
 	}
 	for _, r := range a.Gateway.Routes {

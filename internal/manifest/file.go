@@ -122,8 +122,12 @@ func (r *reader) read(name string) *yaml.Node {
 	}
 	if doc.Kind == 0 || len(doc.Content) == 0 {
 		first := "app: shop"
-		if path.Base(name) == ServiceFile {
+		switch path.Base(name) {
+		case AppFile:
+		case ServiceFile:
 			first = "service: orders"
+		default:
+			first = "saga: order-to-cash"
 		}
 		r.add(fault.New(fault.CodeBadYAML, "%s is empty", name).Fix("begin with the name, such as %q", first).
 			At(fault.Position{File: name, Line: 1, Column: 1}, ""))

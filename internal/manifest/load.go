@@ -18,6 +18,7 @@ import (
 const (
 	AppFile     = "atoll.yaml"
 	ServiceFile = "service.yaml"
+	SagaFile    = "saga.yaml" // stands for every file that sagas names, whatever its name
 	EnvFile     = ".env"
 )
 
@@ -70,6 +71,7 @@ type loader struct {
 	app         *App
 	root        *yaml.Node
 	nodes       map[*Service]*yaml.Node // where each service is written
+	sagaNodes   map[*Saga]*yaml.Node    // where each saga is written
 	unread      []string                // folders whose service.yaml cannot be read, which has been said
 }
 
@@ -91,6 +93,7 @@ func (l *loader) load(environ []string) *App {
 	l.root = over.root
 	d.structure(l.root, reflect.ValueOf(l.app).Elem(), field{key: "atoll.yaml"})
 	l.services(d, over)
+	l.sagas()
 	l.settle()
 	(&checker{loader: l}).check()
 	return l.app
@@ -131,7 +134,7 @@ func (l *loader) layOver(root *yaml.Node, d *decoder) overlaid {
 	}
 	out.services = value(chosen, "services")
 	top := &yaml.Node{Kind: yaml.MappingNode, Line: chosen.Line, Column: chosen.Column}
-	for _, key := range []string{"gateway", "postgres", "events"} {
+	for _, key := range []string{"gateway", "postgres", "events", "saga_store"} {
 		if v := value(chosen, key); v != nil {
 			top.Content = append(top.Content, keyNode(chosen, key), v)
 		}
@@ -361,7 +364,7 @@ func (l *loader) settle() {
 		if r.CORS == nil {
 			r.CORS = g.CORS
 		}
-		if r.Publish != "" && len(r.Methods) == 0 {
+		if (r.Publish != "" || r.Start != "") && len(r.Methods) == 0 {
 			r.Methods = []string{"POST"}
 		}
 		for j, m := range r.Methods {

@@ -27,6 +27,13 @@ type Saga struct {
 	File string `key:"-" json:"-"` // relative to the application's folder
 
 	places map[string]place // by path, such as steps[0].do.call
+	sound  bool             // every key is known and of the right type
+}
+
+// SagaStore is where the instances of sagas are kept.
+type SagaStore struct {
+	Database Database `key:"database" default:"sqlite" doc:"sqlite, postgres, or the URL of a PostgreSQL database that exists."`
+	Keep     Duration `key:"keep" default:"720h" doc:"How long an instance is kept after its end, with its history; a saga may say otherwise."`
 }
 
 // place is where something stands in a file.
@@ -142,6 +149,33 @@ func (u *SagaUndo) UnmarshalText(text []byte) error { u.Call = string(text); ret
 
 // UnmarshalText reads the short form.
 func (c *SagaChild) UnmarshalText(text []byte) error { c.Saga = string(text); return nil }
+
+// UnmarshalJSON reads either form.
+func (c *SagaCall) UnmarshalJSON(text []byte) error {
+	type plain SagaCall // without methods
+	return eitherForm(text, &c.Call, (*plain)(c))
+}
+
+// UnmarshalJSON reads either form.
+func (u *SagaUndo) UnmarshalJSON(text []byte) error {
+	type plain SagaUndo
+	return eitherForm(text, &u.Call, (*plain)(u))
+}
+
+// UnmarshalJSON reads either form.
+func (c *SagaChild) UnmarshalJSON(text []byte) error {
+	type plain SagaChild
+	return eitherForm(text, &c.Saga, (*plain)(c))
+}
+
+func eitherForm(text []byte, short *string, long any) error {
+	if len(text) > 0 && text[0] == '"' {
+		return json.Unmarshal(text, short)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(long)
+}
 
 // sagaCallForm is METHOD service/path.
 var sagaCallForm = regexp.MustCompile(`^(?:(GET|HEAD|POST|PUT|PATCH|DELETE) +)?([a-z][a-z0-9-]*)(/.*)$`)

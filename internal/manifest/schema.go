@@ -66,7 +66,7 @@ func (s schemer) object(t reflect.Type, partial bool) object {
 func alternatives(t reflect.Type) []string {
 	switch t {
 	case reflect.TypeFor[Route]():
-		return []string{"to", "publish"}
+		return []string{"to", "publish", "start"}
 	case reflect.TypeFor[Auth]():
 		return []string{"jwt", "apiKey"}
 	}

@@ -39,3 +39,6 @@ func edits(a, b string) int {
 	}
 	return last[len(b)]
 }
+
+// Nearest is the candidate that word was most likely meant to be, or "".
+func Nearest(word string, candidates []string) string { return nearest(word, candidates) }

@@ -15,20 +15,23 @@ type App struct {
 	Gateway      Gateway                `key:"gateway" doc:"The edge: where clients from outside come in."`
 	Postgres     string                 `key:"postgres" doc:"URL of the PostgreSQL server on which services with database: postgres get their databases, with a role that may create databases and roles. Without it the environment variable ATOLL_POSTGRES is read; without that, up starts a private server."`
 	Events       Events                 `key:"events" doc:"Where events are kept, and for how long."`
-	Sagas        []string               `key:"sagas" doc:"Files of saga definitions (globs are allowed)."`
+	SagaFiles    []string               `key:"sagas" doc:"Files of saga definitions, such as sagas/*.yaml (globs are allowed); each defines one saga."`
+	SagaStore    SagaStore              `key:"saga_store" doc:"Where the instances of sagas are kept, and for how long."`
 	Environments map[string]Environment `key:"environments" doc:"Overlays by name, chosen by --environment: what they set replaces what stands above; maps are merged, lists are replaced."`
 
 	Dir         string            `key:"-"` // absolute path of the folder of atoll.yaml
 	Environment string            `key:"-"` // name of the overlay in force, or ""
 	Env         map[string]string `key:"-"` // variables of .env and of Atoll's own environment, the latter winning
+	Sagas       []*Saga           `key:"-"` // what SagaFiles define, by name
 }
 
 // Environment is an overlay.
 type Environment struct {
-	Gateway  *Gateway            `key:"gateway" doc:"Overrides of the gateway."`
-	Postgres string              `key:"postgres" doc:"Override of postgres."`
-	Events   *Events             `key:"events" doc:"Overrides of events."`
-	Services map[string]*Service `key:"services" doc:"Overrides of services, by the service's name; any key of a service but its name may be overridden."`
+	Gateway   *Gateway            `key:"gateway" doc:"Overrides of the gateway."`
+	Postgres  string              `key:"postgres" doc:"Override of postgres."`
+	Events    *Events             `key:"events" doc:"Overrides of events."`
+	SagaStore *SagaStore          `key:"saga_store" doc:"Overrides of saga_store."`
+	Services  map[string]*Service `key:"services" doc:"Overrides of services, by the service's name; any key of a service but its name may be overridden."`
 }
 
 // Protocol is what a service speaks on its port.
@@ -56,6 +59,7 @@ type Service struct {
 	Publishes  []Publish               `key:"publishes" doc:"Topics that this service may publish events to, by POST to EVENTS_URL/TOPIC or over NATS_URL; each a name or a mapping. Nothing else can be published."`
 	Subscribes map[string]Subscription `key:"subscribes" doc:"Topics whose events come to this service, each with the path that takes them, with nats, or with a mapping."`
 	Schedules  []Schedule              `key:"schedules" doc:"Events that are published by the clock in this service's name."`
+	Sagas      []string                `key:"sagas" doc:"Sagas that this service may start, query and cancel, by requests to SAGAS_URL/NAME."`
 	Outbox     bool                    `key:"outbox" doc:"Publish what the service puts into the table atoll_outbox of its own database, once its transaction has committed."`
 	Database   Database                `key:"database" doc:"A database of the service's own, in DATABASE_URL: sqlite, postgres, or the URL of one that exists already."`
 	Secrets    []string                `key:"secrets" doc:"Secrets that the service gets, each as an environment variable in upper case."`
@@ -173,11 +177,12 @@ type APIKey struct {
 	Keys   string `key:"keys" required:"true" doc:"Name of the secret that holds the keys: one a line or separated by commas, each a key as NAME:KEY or NAME:sha256:HEX."`
 }
 
-// Route sends requests to a service, or publishes them as events.
+// Route sends requests to a service, publishes them as events, or starts sagas with them.
 type Route struct {
 	Path       string            `key:"path" required:"true" doc:"Path that must match: * stands for one segment, ** at the end for the rest."`
-	To         string            `key:"to" doc:"Name of the service that gets the requests. A route has either this or publish."`
+	To         string            `key:"to" doc:"Name of the service that gets the requests. A route has exactly one of this, publish and start."`
 	Publish    string            `key:"publish" doc:"Topic to which the body of each request is published as an event, instead of going to a service. The client gets 202 when the event is durable. Without methods the route takes POST only."`
+	Start      string            `key:"start" doc:"Saga that each request starts, with the request's body as its input. The client gets 202 when the instance is durable. Without methods the route takes POST only."`
 	Webhook    *Webhook          `key:"webhook" doc:"Signature that requests must bear; it is verified over the whole body before anything else is done with the request."`
 	Host       string            `key:"host" doc:"Host that must match; *.example.com stands for every name below."`
 	Methods    []string          `key:"methods" doc:"Methods that match; default all."`

@@ -22,13 +22,13 @@ var (
 	callForm      = regexp.MustCompile(`^calls\.([a-z][a-z0-9-]*)\.(url|addr)$`)
 )
 
-func hasVariable(text string) bool { return strings.Contains(text, "${") }
+func (d *decoder) hasVariable(text string) bool { return !d.literal && strings.Contains(text, "${") }
 
 // expand puts the environment's variables into a scalar's text. References to calls stay where they may stand,
 // which is in env and run: their addresses are known when the application runs. In build and run, what is not
 // Atoll's is left for the shell. It returns false where a reference is at fault, which has been said.
 func (d *decoder) expand(n *yaml.Node, f field) (string, bool) {
-	if !hasVariable(n.Value) {
+	if !d.hasVariable(n.Value) {
 		return n.Value, true
 	}
 	before := len(d.faults)

@@ -387,7 +387,7 @@ func only(app *manifest.App, names []string) (*manifest.App, error) {
 	}
 	out.Gateway.Routes = nil
 	for _, r := range app.Gateway.Routes {
-		if r.Publish != "" || wanted[r.To] {
+		if r.Publish != "" || r.Start != "" || wanted[r.To] {
 			out.Gateway.Routes = append(out.Gateway.Routes, r)
 		}
 	}

@@ -155,7 +155,16 @@ type Scope struct {
 	Answer *Answer
 	// Event is what starts a saga or is waited for, as {id, source, type, subject, time, data}; only expressions over an event read it.
 	Event json.RawMessage
+
+	memo any
 }
+
+// Memo is what expressions keep with the scope, so that a value is decoded once: nil, or what Remember was last given. A scope is
+// for one goroutine at a time; a copy of it is another scope, whatever is changed in it.
+func (s *Scope) Memo() any { return s.memo }
+
+// Remember keeps what Memo answers.
+func (s *Scope) Remember(memo any) { s.memo = memo }
 
 // Info is saga.id and so on.
 type Info struct {

@@ -1,0 +1,238 @@
+package define
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/saga"
+)
+
+// call compiles a call, and holds it against the contract of the service.
+func (c *compiler) call(sc *scope, path, written string, body manifest.JSON, headers map[string]string) *saga.Call {
+	method, service, target, ok := manifest.ParseSagaCall(written)
+	if !ok {
+		c.find(path+".call", fault.CodeBadValue, "write METHOD service/path, such as POST stock/reservations", "%q is not a call", written)
+		return &saga.Call{}
+	}
+	out := &saga.Call{Service: service, Method: method, Path: c.path(sc, path+".call", target)}
+	op := c.reach(path+".call", method, service, target)
+	want := schema{}
+	if op != nil {
+		want = op.request()
+	}
+	switch {
+	case body != "":
+		v := c.value(sc, path+".body", body)
+		out.Body = v.template()
+		c.fits(v, want, 0)
+	case method == "POST" || method == "PUT" || method == "PATCH":
+		out.Body = &template{[]segment{{expr: c.expression(sc, spot{path: path, text: "input"})}}}
+		c.fitsType(path, c.input, want, 0)
+	}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		out.Headers = append(out.Headers, saga.Header{Name: name, Value: c.text(sc, path+".headers."+name, headers[name], textRules{header: true})})
+	}
+	return out
+}
+
+// path compiles the path of a call.
+func (c *compiler) path(sc *scope, at, target string) saga.Text {
+	for _, part := range splitOr(target) {
+		if !part.expr && strings.ContainsAny(part.text, " \t\r\n#\\\"<>^`{|}") {
+			c.find(at, fault.CodeBadPath, "escape it with %, or take it away", "the path of a call holds a character that cannot stand in one: %s", target)
+			break
+		}
+	}
+	return c.text(sc, at, target, textRules{path: true})
+}
+
+func splitOr(text string) []part {
+	parts, err := split(text)
+	if err != nil {
+		return nil
+	}
+	return parts
+}
+
+// template is the path of a call with {} for expressions, without its query.
+func pathTemplate(target string) string {
+	var b strings.Builder
+	for _, p := range splitOr(target) {
+		text, _, query := strings.Cut(p.text, "?")
+		switch {
+		case p.expr:
+			b.WriteString("{}")
+		default:
+			b.WriteString(text)
+			if query {
+				return b.String()
+			}
+		}
+	}
+	return b.String()
+}
+
+// operation is what a contract says of a call; nil where none does.
+func (c *compiler) operation(written string) *operation {
+	method, service, target, ok := manifest.ParseSagaCall(written)
+	if !ok || c.o.Contract == nil {
+		return nil
+	}
+	contract := c.o.Contract(service)
+	if contract == nil {
+		return nil
+	}
+	op, _, _ := contract.find(method, pathTemplate(target))
+	return op
+}
+
+// reach is operation, and says that the service knows no such call.
+func (c *compiler) reach(path, method, service, target string) *operation {
+	if c.o.Contract == nil {
+		return nil
+	}
+	contract := c.o.Contract(service)
+	if contract == nil {
+		return nil
+	}
+	op, why, remedy := contract.find(method, pathTemplate(target))
+	if op == nil {
+		c.find(path, fault.CodeSagaExpression, remedy, "%s", why)
+	}
+	return op
+}
+
+// fits holds a value against the schema of where it goes, as far as can be told without running.
+func (c *compiler) fits(v *value, want schema, depth int) {
+	want, fields, ok := want.resolve()
+	if !ok || v.broken || depth > maxReferences {
+		return
+	}
+	names, null := kinds(fields)
+	switch {
+	case v.expr != nil:
+		c.fitsType(v.path, v.expr.typ, want, depth)
+	case v.object != nil:
+		if c.ofKind(v.path, "an object", names, "object") {
+			c.members(v, want, fields, depth)
+		}
+	case v.list != nil:
+		if c.ofKind(v.path, "a list", names, "array") {
+			for _, item := range v.list {
+				c.fits(item, want.items(fields), depth+1)
+			}
+		}
+	case v.text != nil:
+		c.ofKind(v.path, "a text", names, "string")
+	case v.fixed == nil:
+		if !null {
+			c.ofKind(v.path, "null", names, "null")
+		}
+	default:
+		c.fitsFixed(v, names)
+	}
+}
+
+func (c *compiler) fitsFixed(v *value, names []string) {
+	switch fixed := v.fixed.(type) {
+	case string:
+		c.ofKind(v.path, "a text", names, "string")
+	case bool:
+		c.ofKind(v.path, "true or false", names, "boolean")
+	case json.Number:
+		n, _ := number([]byte(fixed))
+		if _, whole := n.(int64); whole {
+			c.ofKind(v.path, "a whole number", names, "integer", "number")
+		} else {
+			c.ofKind(v.path, "a number", names, "number")
+		}
+	}
+}
+
+// ofKind refuses a value of a kind that its place does not take.
+func (c *compiler) ofKind(path, is string, wanted []string, kinds ...string) bool {
+	if len(wanted) == 0 || slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(wanted, k) }) {
+		return true
+	}
+	c.find(path, fault.CodeSagaExpression, "write what the schema asks for", "this is %s, and %s is wanted", is, strings.Join(wanted, " or "))
+	return false
+}
+
+// members holds the members of an object against a schema.
+func (c *compiler) members(v *value, want schema, fields map[string]any, depth int) {
+	for _, name := range requires(fields) {
+		if v.object[name] == nil {
+			c.find(v.path, fault.CodeSagaExpression, "add it", "%s is wanted in %s", name, want.name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.object)) {
+		p, known, allowed := want.property(fields, name)
+		if !known && !allowed {
+			properties, _ := fields["properties"].(map[string]any)
+			c.find(v.object[name].path, fault.CodeSagaExpression, meant(name, slices.Sorted(maps.Keys(properties)), "there are"), "there is no %s in %s", name, want.name)
+		}
+		if known {
+			c.fits(v.object[name], p, depth+1)
+		}
+	}
+}
+
+// fitsType holds what is known of a type against a schema.
+func (c *compiler) fitsType(path string, t *cel.Type, want schema, depth int) {
+	want, fields, ok := want.resolve()
+	if !ok || depth > maxReferences {
+		return
+	}
+	names, _ := kinds(fields)
+	is := typeName(t)
+	switch t.Kind() {
+	case types.StringKind, types.TimestampKind, types.DurationKind, types.BytesKind:
+		c.ofKind(path, is, names, "string")
+	case types.IntKind, types.UintKind:
+		c.ofKind(path, is, names, "integer", "number")
+	case types.DoubleKind:
+		c.ofKind(path, is, names, "number", "integer")
+	case types.BoolKind:
+		c.ofKind(path, is, names, "boolean")
+	case types.ListKind:
+		if c.ofKind(path, is, names, "array") && len(t.Parameters()) == 1 {
+			c.fitsType(path, t.Parameters()[0], want.items(fields), depth+1)
+		}
+	case types.MapKind:
+		c.ofKind(path, is, names, "object")
+	case types.StructKind:
+		if c.ofKind(path, is, names, "object") {
+			c.structFits(path, t, want, fields, depth)
+		}
+	default:
+	}
+}
+
+// structFits holds the members of a type against a schema.
+func (c *compiler) structFits(path string, t *cel.Type, want schema, fields map[string]any, depth int) {
+	s := c.types.structOf(t)
+	if s == nil || c.types.byNode[nodeOf(fields)] == t.TypeName() {
+		return
+	}
+	for _, name := range requires(fields) {
+		if s.fields[name] == nil && !s.open {
+			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s is wanted in %s, and %s has none", name, want.name, s.label)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.fields)) {
+		p, known, allowed := want.property(fields, name)
+		switch {
+		case !known && !allowed && s.must[name]:
+			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s has %s, and there is none in %s", s.label, name, want.name)
+		case known:
+			c.fitsType(path, s.fields[name], p, depth+1)
+		}
+	}
+}
