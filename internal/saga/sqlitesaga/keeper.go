@@ -25,7 +25,7 @@ type keeper struct {
 }
 
 // enough is how many bytes are committed until the log is brought into the file.
-const enough = 8 << 20
+const enough = 32 << 20
 
 func startKeeper(ctx context.Context, path string) *keeper {
 	ctx, stop := context.WithCancel(ctx)

@@ -124,7 +124,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if len(mode) != 1 || text(mode[0]) != "wal" {
 		return fmt.Errorf("the file system of %s takes no write-ahead log: %v", s.path, mode)
 	}
-	for _, p := range []string{"synchronous = FULL", "wal_autocheckpoint = 0", "journal_size_limit = 67108864", "cache_size = -32000"} {
+	for _, p := range []string{"synchronous = FULL", "wal_autocheckpoint = 0", "journal_size_limit = 67108864", "cache_size = -8000"} {
 		if err := s.write.query(ctx, "PRAGMA "+p, nil, nothing); err != nil {
 			return err
 		}
