@@ -184,7 +184,7 @@ func (m *machine) commit(t *rapid.T) {
 	}
 	for i := range want {
 		g, w := got[i], want[i]
-		if g.Granted != w.Granted || g.Print != w.Print || (g.Existing == nil) != (w.Existing == nil) {
+		if g.Granted != w.Granted || g.Orphan != w.Orphan || g.Print != w.Print || (g.Existing == nil) != (w.Existing == nil) {
 			t.Fatalf("outcome %d of %d: got %+v, want %+v", i, len(want), g, w)
 		}
 		if g.Existing != nil && plain(g.Existing) != plain(w.Existing) {

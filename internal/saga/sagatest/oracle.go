@@ -83,6 +83,9 @@ func (o *oracle) apply(c *saga.Change) (out saga.Outcome, ok bool) {
 				row := k.row
 				return saga.Outcome{Existing: &row, Print: k.print}, true
 			}
+			if c.Row.Parent != "" && o.find(c.Row.Parent) == nil {
+				return saga.Outcome{Orphan: true}, true
+			}
 			o.rows = append(o.rows, kept{idem: c.Create.Idem, print: c.Create.Print})
 			k = &o.rows[len(o.rows)-1]
 		}

@@ -433,3 +433,36 @@ func manyChanges(t *testing.T, w *World) {
 		t.Errorf("%d rows: %v", len(rows), err)
 	}
 }
+
+func orphans(t *testing.T, w *World) {
+	t.Helper()
+	b := open(t, w)
+	first, again, child := b.begin("1"), b.begin("2"), b.begin("2.n")
+	first.Create, again.Create = &saga.Origin{Idem: "k"}, &saga.Origin{Idem: "k"}
+	child.Row.Parent = "2"
+	b.commit(first)
+	out := b.commit(again, child)
+	if out[0].Existing == nil || !out[1].Orphan || b.row("2.n") != nil {
+		t.Errorf("a child of an instance that was left out: %+v, %+v", out, b.row("2.n"))
+	}
+	last := b.begin("3")
+	last.Row.Parent = "3.x"
+	if out := b.commit(last); !out[0].Orphan || b.row("3") != nil {
+		t.Errorf("a child of an instance that there never was: %+v", out)
+	}
+}
+
+func hashes(t *testing.T, w *World) {
+	t.Helper()
+	b := open(t, w)
+	one, two := b.begin("1"), b.begin("2")
+	one.Row.Hash, two.Row.Hash = "run still", "run no more"
+	b.commit(one, two)
+	two = next(two)
+	two.Row.Phase, two.Row.Wake, two.Row.Ended = saga.Completed, saga.WakeNever, start()
+	b.commit(two)
+	got, err := b.Hashes(t.Context())
+	if err != nil || !slices.Contains(got, "run still") || slices.Contains(got, "run no more") {
+		t.Errorf("the definitions that are run are %v, %v", got, err)
+	}
+}

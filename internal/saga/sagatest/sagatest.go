@@ -35,6 +35,8 @@ func Run(t *testing.T, driver Driver) {
 		{"ABatchIsKeptWholeOrNotAtAll", wholeBatch},
 		{"AKeyMakesOneInstance", keys},
 		{"AKeyTwiceInABatchMakesOneInstance", keysInBatch},
+		{"AChildOfNobodyIsLeftOut", orphans},
+		{"TheDefinitionsThatAreRunAreKnown", hashes},
 		{"ALockGoesFromOneToTheNextInTheOrderOfAsking", locks},
 		{"WhoWaitsForALockMayGiveUp", locksGivenUp},
 		{"MailComesToThoseThatWait", mailLater},

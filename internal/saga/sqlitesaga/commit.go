@@ -109,6 +109,12 @@ func (s *Store) create(ctx context.Context, c *saga.Change, out *saga.Outcome) (
 	if r.Rev != 1 {
 		return nil, fenced(r, 0)
 	}
+	if r.Parent != "" {
+		if parent, err := s.find(ctx, r.Parent); parent == nil || err != nil {
+			out.Orphan = err == nil
+			return nil, err
+		}
+	}
 	made, err := s.write.exec(ctx, `INSERT INTO instances (n, id, saga, hash, key, shard, parent, started, idem, print, phase, step, error, wake, ended, purge, rev, state, tail)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		s.lastN+1, r.ID, r.Saga, r.Hash, r.Key, int64(r.Shard), r.Parent, micros(r.Started), idem, c.Create.Print,

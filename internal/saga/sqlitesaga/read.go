@@ -225,3 +225,14 @@ func (s *Store) Marks(ctx context.Context) (map[string]time.Time, error) {
 	})
 	return out, err
 }
+
+// Hashes implements saga.Store.
+func (s *Store) Hashes(ctx context.Context) (out []string, err error) {
+	err = s.ask(ctx, "read definitions that are run", "SELECT DISTINCT hash FROM instances WHERE phase < 4 ORDER BY hash", nil, func(rows *sql.Rows) error {
+		var hash string
+		err := rows.Scan(&hash)
+		out = append(out, hash)
+		return err
+	})
+	return out, err
+}
