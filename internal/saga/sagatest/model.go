@@ -99,10 +99,11 @@ func (m *machine) change(t *rapid.T, trial *oracle) *saga.Change {
 		r.Saga = m.prefix + rapid.SampledFrom([]string{"order", "refund"}).Draw(t, "saga")
 		r.Key = rapid.SampledFrom([]string{"", m.prefix + "k"}).Draw(t, "key")
 		r.Started = moment(t, "started")
+		idems := []string{"", "i1", "i2"}
 		if parent, _, child := cutLast(id); child {
-			r.Parent = parent
+			r.Parent, idems = parent, []string{""} // nobody asks for a child by a key
 		}
-		c.Create = &saga.Origin{Idem: rapid.SampledFrom([]string{"", "i1", "i2"}).Draw(t, "idem"), Print: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "print")}
+		c.Create = &saga.Origin{Idem: rapid.SampledFrom(idems).Draw(t, "idem"), Print: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "print")}
 	}
 	m.state(t, r)
 	if rapid.Bool().Draw(t, "recorded") {
