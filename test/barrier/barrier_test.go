@@ -117,7 +117,9 @@ func (s *step) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		switch s.next(key, run) {
 		case refuses:
-			return nil, sdk.Error(http.StatusUnprocessableEntity, "no-stock", "Run %d found nothing.", run)
+			p := sdk.Error(http.StatusUnprocessableEntity, "no-stock", "Run %d found nothing.", run)
+			p.Instance = r.URL.Path
+			return nil, p
 		case fails:
 			return nil, errFails
 		case panics:
