@@ -39,7 +39,7 @@ type SagasOptions struct {
 // Sagas starts sagas and asks what became of them. It is safe for concurrent use.
 //
 // While Atoll is busy or cannot be reached, its methods try again until ctx ends. A refusal is a *Problem error, whose Code says
-// why: saga-undeclared, saga-unknown, saga-instance-unknown, saga-input, or idempotency-conflict.
+// why, such as saga-undeclared, saga-unknown, saga-instance-unknown, saga-input or saga-key-reused.
 type Sagas struct {
 	base    *url.URL
 	timeout time.Duration
@@ -146,7 +146,7 @@ func (i *SagaInstance) Decode(v any) error {
 // StartOptions are options of Start. The zero value is good.
 type StartOptions struct {
 	// Key is the idempotency key, of printable ASCII: a second start of the same saga with it starts nothing and returns the
-	// first instance, or is refused with the code idempotency-conflict if its input is another. Default one that no other
+	// first instance, or is refused with the code saga-key-reused if its input is another. Default one that no other
 	// start has.
 	Key string
 
@@ -251,10 +251,10 @@ func (s *Sagas) Cancel(ctx context.Context, name, id, reason string) (*SagaInsta
 
 // FindOptions say which instances Find returns. The zero value is all of them.
 type FindOptions struct {
-	Key   string    // that their definition has them searched by
-	State SagaState // in which they are
-	Limit int       // how many at most; default what Atoll has for it
-	After string    // SagaPage.Next of the page before
+	Key    string      // that their definition has them searched by
+	States []SagaState // in one of which they are
+	Limit  int         // how many at most; default what Atoll has for it
+	Before string      // SagaPage.Next of the page before this
 }
 
 // SagaPage is some of the instances that were asked for.
@@ -270,7 +270,10 @@ func (s *Sagas) Find(ctx context.Context, name string, opts *FindOptions) (*Saga
 		o = *opts
 	}
 	query := url.Values{}
-	for key, value := range map[string]string{"key": o.Key, "state": string(o.State), "after": o.After} {
+	for _, state := range o.States {
+		query.Add("state", string(state))
+	}
+	for key, value := range map[string]string{"key": o.Key, "before": o.Before} {
 		if value != "" {
 			query.Set(key, value)
 		}
@@ -378,7 +381,8 @@ func send(ctx context.Context, c *http.Client, limit int64, method, address stri
 
 // CompleteStep says that an async step, which was answered with 202, is done, with its output. The address is that of the header
 // HeaderCallback; keep it with what the step makes. It is tried again until ctx ends, or for 30 s if that has no deadline, so
-// call it again later after an error that is no *Problem.
+// call it again later after an error that is no *Problem. A *Problem may also mean that the end was told before, by a try whose
+// answer was lost.
 func CompleteStep(ctx context.Context, callbackURL string, output any) error {
 	if err := callBack(ctx, callbackURL, map[string]any{"output": output}); err != nil {
 		return fmt.Errorf("complete step: %w", err)
@@ -386,8 +390,11 @@ func CompleteStep(ctx context.Context, callbackURL string, output any) error {
 	return nil
 }
 
-// RefuseStep is CompleteStep for a step that is refused: the saga undoes what came before it.
+// RefuseStep is CompleteStep for a step that is refused: the saga undoes what came before it, and tells why.
 func RefuseStep(ctx context.Context, callbackURL, why string) error {
+	if why == "" {
+		why = "the service refused the step" // an empty text would be no refusal
+	}
 	if err := callBack(ctx, callbackURL, map[string]any{"refused": why}); err != nil {
 		return fmt.Errorf("refuse step: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -206,7 +207,7 @@ func replaceFile(path string, data []byte) (err error) {
 func (d *SagaDefinition) err() error {
 	errs := d.errs
 	if len(d.doc.Steps) == 0 {
-		errs = append(errs[:len(errs):len(errs)], errors.New("it has no step"))
+		errs = append(slices.Clip(errs), errors.New("it has no step"))
 	}
 	if len(errs) == 0 {
 		return nil

@@ -15,7 +15,8 @@ import (
 // everything says all that a definition can say.
 func everything() *sdk.SagaDefinition {
 	return sdk.NewSaga("order-to-cash").Owner("finance").Summary("Takes an order to cash.").
-		Input(json.RawMessage(`{"type": "object", "required": ["order"], "properties": {"order": {"type": "string"}}}`)).
+		Input(json.RawMessage(`{"type": "object", "required": ["order", "lines", "grace", "due", "amount", "mail"], "properties": {"order": {"type": "string"}, "lines": {"type": "array"},
+			"grace": {"type": "string"}, "due": {"type": "string"}, "amount": {"type": "integer"}, "mail": {"type": "boolean"}}}`)).
 		StartOn(sdk.StartEvent{Topic: "order.placed", When: "event.data.amount > 0", Key: "${event.subject}", Input: sdk.Expr("event.data")}).
 		StartAt(sdk.StartSchedule{Name: "nightly", Cron: "0 2 * * *", Zone: "UTC", Missed: "skip", Input: map[string]any{"order": "x"}}).
 		Key("${input.order}").Lock("order/${input.order}").Timeout(24*time.Hour).Keep(90*time.Minute).
@@ -38,7 +39,8 @@ func everything() *sdk.SagaDefinition {
 }
 
 const everythingJSON = `{"saga":"order-to-cash","owner":"finance","summary":"Takes an order to cash.",
-"input":{"type":"object","required":["order"],"properties":{"order":{"type":"string"}}},
+"input":{"type":"object","required":["order","lines","grace","due","amount","mail"],"properties":{"order":{"type":"string"},"lines":{"type":"array"},
+"grace":{"type":"string"},"due":{"type":"string"},"amount":{"type":"integer"},"mail":{"type":"boolean"}}},
 "start":[{"event":"order.placed","when":"event.data.amount > 0","key":"${event.subject}","input":"${event.data}"},
 {"name":"nightly","cron":"0 2 * * *","zone":"UTC","missed":"skip","input":{"order":"x"}}],
 "key":"${input.order}","lock":"order/${input.order}","timeout":"24h","keep":"1h30m","steps":[
