@@ -57,13 +57,15 @@ func TestWorkedExamplesOfMovements(t *testing.T) {
 	}{
 		// 1,200.00 for a year are 100.00 a month; with 50.00 a month: 150.00.
 		"a year counts with its twelfth": {
-			[]billing.Term{yearly("a", "2026-10", "2027-10", 120_000), monthly("b", "2026-10", "2026-11", 5_000)}, "2026-10",
+			[]billing.Term{yearly("a", "2026-10", "2027-10", 120_000), monthly("b", "2026-10", "2026-11", 5_000)},
+			"2026-10",
 			billing.Figures{New: 15_000, End: 15_000},
 		},
 		// 100.00 for a year are 8.33⅓ a month, shown as 8.33; three of them are 25.00, and not 24.99.
 		"thirds are not lost": {
 			[]billing.Term{yearly("a", "2026-10", "2027-10", 10_000), yearly("b", "2026-10", "2027-10", 10_000), yearly("c", "2026-10", "2027-10", 10_000)},
-			"2026-10", billing.Figures{New: 2_500, End: 2_500},
+			"2026-10",
+			billing.Figures{New: 2_500, End: 2_500},
 		},
 		// At the start a pays 100, b 200, c 300: 600. Then a pays 150 (+50), b 120 (−80), c nothing (−300), d is new with 400:
 		// 600 + 400 + 50 − 80 − 300 = 670.
@@ -89,7 +91,8 @@ func TestWorkedExamplesOfMovements(t *testing.T) {
 		},
 		// A change from 120 a month to 1,200 a year is one from 120 to 100 a month.
 		"a cheaper year is a contraction": {
-			[]billing.Term{monthly("a", "2026-09", "2026-10", 120), yearly("a", "2026-10", "2027-10", 1_200)}, "2026-10",
+			[]billing.Term{monthly("a", "2026-09", "2026-10", 120), yearly("a", "2026-10", "2027-10", 1_200)},
+			"2026-10",
 			billing.Figures{Start: 120, Contraction: 20, End: 100},
 		},
 	} {

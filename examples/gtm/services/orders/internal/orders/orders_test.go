@@ -26,10 +26,10 @@ type sagas struct {
 	inputs   map[string]string
 	states   map[string]string
 	starts   int
-	away     bool                             // it does what it is asked, and its answer is lost
-	refuses  *sdk.Problem                     // of starts
-	bars     *sdk.Problem                     // of cancels
-	canceled map[string]string                // by what reason
+	away     bool                              // it does what it is asked, and its answer is lost
+	refuses  *sdk.Problem                      // of starts
+	bars     *sdk.Problem                      // of cancels
+	canceled map[string]string                 // by what reason
 	began    func(key string, r *http.Request) // of each start, if not nil
 }
 
