@@ -43,9 +43,11 @@ func TestAStepThatFailedRunsAgainAndOneThatRanDoesNot(t *testing.T) {
 		_, err := tx.ExecContext(ctx, "INSERT INTO effects VALUES (?)", in.Name)
 		return in, errors.Join(err, fails)
 	})
-	fails = errors.New("not now")
-	if got := step(h, "1/a/do", `{"name":"x"}`); !strings.HasPrefix(got, "500 ") || rowsOf(t, db, "effects") != 0 {
-		t.Errorf("got %s and %d effects", got, rowsOf(t, db, "effects"))
+	for want, err := range map[string]error{"500 ": errors.New("not now"), "503 ": sdk.Error(http.StatusServiceUnavailable, "away", "Not now.")} {
+		fails = err
+		if got := step(h, "1/a/do", `{"name":"x"}`); !strings.HasPrefix(got, want) || rowsOf(t, db, "effects") != 0 {
+			t.Errorf("got %s and %d effects", got, rowsOf(t, db, "effects"))
+		}
 	}
 	fails = nil
 	for range 2 {

@@ -149,7 +149,7 @@ type Revenue struct {
 const selectSubscription = `SELECT s.id, s.customer, s.currency, s.plan, t.starts <= %[1]d AND t.ends > %[1]d, t.quantity, t.price, t.interval,
 		(SELECT min(starts) FROM terms WHERE subscription = s.id), (SELECT max(ends) FROM terms WHERE subscription = s.id)
 	FROM subscriptions s JOIN terms t ON t.id = (SELECT id FROM terms WHERE subscription = s.id
-		ORDER BY starts <= %[1]d DESC, CASE WHEN starts <= %[1]d THEN -starts ELSE starts END LIMIT 1)`
+		ORDER BY CASE WHEN starts <= %[1]d THEN -starts ELSE starts END LIMIT 1)`
 
 func scanSubscription(from row) (s Subscription, err error) {
 	var since, until int64

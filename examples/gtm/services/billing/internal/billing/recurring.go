@@ -2,6 +2,7 @@ package billing
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -173,7 +174,8 @@ func (p Percent) String() string { return fmt.Sprintf("%d.%02d", int64(p)/100, i
 // MarshalJSON makes it a number.
 func (p Percent) MarshalJSON() ([]byte, error) { return []byte(p.String()), nil }
 
-// share is part / whole, rounded to the nearest hundredth of a percent, halves up. Neither is negative.
+// share is part / whole, rounded to the nearest hundredth of a percent, halves up. Neither is negative. What no Percent holds is
+// the largest.
 func share(part, whole Twelfths) *Percent {
 	if whole == 0 {
 		return nil
@@ -181,7 +183,10 @@ func share(part, whole Twelfths) *Percent {
 	twice := new(big.Int).Mul(big.NewInt(int64(part)), big.NewInt(20_000))
 	twice.Add(twice, big.NewInt(int64(whole)))
 	quotient := twice.Quo(twice, new(big.Int).Mul(big.NewInt(2), big.NewInt(int64(whole)))) // (2·part·10000 + whole) / (2·whole)
-	p := Percent(quotient.Int64())
+	p := Percent(math.MaxInt64)
+	if quotient.IsInt64() {
+		p = Percent(quotient.Int64())
+	}
 	return &p
 }
 

@@ -267,14 +267,19 @@ func TestWhatTheSagaRefusesForGoodIsNotTriedAgain(t *testing.T) {
 		if err != nil || (o.State == orders.StateRefused) != final || (final && o.Reason != "No.") {
 			t.Errorf("%d: got %+v %v", status, o, err)
 		}
-		s.do(func() { s.refuses = nil })
+		s.do(func() { s.refuses, s.starts = nil, 0 })
 		if err := b.StartAll(t.Context()); err != nil {
 			t.Error(err)
 		}
-		want := orders.StateRunning
+		want, again := orders.StateRunning, 1
 		if final {
-			want = orders.StateRefused
+			want, again = orders.StateRefused, 0
 		}
+		s.do(func() {
+			if s.starts != again {
+				t.Errorf("%d: %d more starts, want %d", status, s.starts, again)
+			}
+		})
 		if o, err = b.Find(t.Context(), "o-1"); err != nil || o.State != want {
 			t.Errorf("%d: later it is %s %v, want %s", status, o.State, err, want)
 		}

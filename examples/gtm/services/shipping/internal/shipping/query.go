@@ -44,7 +44,7 @@ func shipmentNumber(id string) (int64, bool) {
 	return n, ok && err == nil && n > 0
 }
 
-// Stock is all goods, by their name in the catalogue.
+// Stock is all goods, in the order of their SKUs.
 func (s *Store) Stock(ctx context.Context) ([]Item, error) {
 	rows, err := s.db.Read().QueryContext(ctx, selectStock+" ORDER BY sku")
 	if err != nil {
