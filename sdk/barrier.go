@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -61,12 +62,35 @@ func (b *Barrier) Setup(ctx context.Context, db *sql.DB) error {
 func (b *Barrier) Handler(db *sql.DB, run func(ctx context.Context, tx *sql.Tx, r *http.Request) (answer any, err error)) http.Handler {
 	return Handler(func(w http.ResponseWriter, r *http.Request) error {
 		key := r.Header.Get(HeaderIdempotencyKey)
-		answer, err := b.Run(r.Context(), db, key, func(ctx context.Context, tx *sql.Tx) (any, error) { return run(ctx, tx, r) })
+		body := &brokenBody{ReadCloser: r.Body}
+		r = r.WithContext(r.Context())
+		r.Body = body
+		answer, err := b.Run(r.Context(), db, key, func(ctx context.Context, tx *sql.Tx) (any, error) {
+			answer, err := run(ctx, tx, r)
+			if body.err != nil { // run may take half a body for a bad one, and refuse it for ever
+				return nil, fmt.Errorf("run step: read the body: %w", body.err)
+			}
+			return answer, err
+		})
 		if err != nil {
 			return err
 		}
 		return WriteJSON(w, http.StatusOK, answer)
 	})
+}
+
+// brokenBody remembers that a body ended before it was complete.
+type brokenBody struct {
+	io.ReadCloser
+	err error
+}
+
+func (b *brokenBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
 }
 
 // Run is what Handler does, for calls that come in another way: it runs run in a transaction of db if the call that key names

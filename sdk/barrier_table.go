@@ -230,10 +230,11 @@ func (b *Barrier) one(ctx context.Context, tx *sql.Tx, text string, args ...any)
 func (b *Barrier) purgeText() string {
 	const old = "SELECT branch FROM atoll_barrier WHERE op = 'do' AND asked_at < @ ORDER BY asked_at LIMIT 1000"
 	switch b.dialect {
+	case SQLite:
+		return "DELETE FROM atoll_barrier WHERE branch IN (" + old + ")"
 	case MySQL: // which does not delete by a query of the same table that has a limit
 		return "DELETE t FROM atoll_barrier t JOIN (" + old + ") old ON t.branch = old.branch"
-	case Postgres: // a branch that a call has just locked is not old
+	default: // PostgreSQL: a branch that a call has just locked is not old
 		return "DELETE FROM atoll_barrier WHERE branch IN (" + old + " FOR UPDATE SKIP LOCKED)"
 	}
-	return "DELETE FROM atoll_barrier WHERE branch IN (" + old + ")"
 }
