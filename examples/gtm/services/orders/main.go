@@ -19,12 +19,12 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	sagas, err := orders.NewSagas(os.Getenv)
+	sagas, err := sdk.NewSagas(nil)
 	if err != nil {
 		return err
 	}
 	defer sagas.Close()
-	book, err := orders.Open(ctx, path, sagas, log)
+	book, err := orders.Open(ctx, path, sagas, &orders.Options{Logger: log})
 	if err != nil {
 		return err
 	}

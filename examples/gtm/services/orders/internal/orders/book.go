@@ -19,16 +19,25 @@ import (
 )
 
 const (
-	patience = 5 * time.Second // with one answer about a saga
-	rest     = 2 * time.Second // between two tries to start what is not started
-	atOnce   = 8               // sagas that are asked for a list
+	rest   = 2 * time.Second // between two tries to start what is not started
+	atOnce = 8               // sagas that are asked for a list
 )
+
+// Options of Open. The zero value is good.
+type Options struct {
+	// Patience is how long an answer about a saga, or about those of a list, may take; default 3 s.
+	Patience time.Duration
+
+	// Logger takes what is no error to who ordered; default nobody.
+	Logger *slog.Logger
+}
 
 // Book holds the orders. It is safe for concurrent use.
 type Book struct {
 	db       *lite.DB
 	sagas    Sagas
 	patterns patterns
+	patience time.Duration
 	log      *slog.Logger
 }
 
@@ -49,12 +58,20 @@ func migrations() []string {
 }
 
 // Open opens the book in the file at path.
-func Open(ctx context.Context, path string, sagas Sagas, log *slog.Logger) (*Book, error) {
-	db, err := lite.Open(ctx, path, migrations(), nil)
+func Open(ctx context.Context, path string, sagas Sagas, opts *Options) (*Book, error) {
+	b := &Book{sagas: sagas, patterns: newPatterns(), patience: 3 * time.Second, log: slog.New(slog.DiscardHandler)}
+	if opts != nil && opts.Patience > 0 {
+		b.patience = opts.Patience
+	}
+	if opts != nil && opts.Logger != nil {
+		b.log = opts.Logger
+	}
+	var err error
+	b.db, err = lite.Open(ctx, path, migrations(), nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Book{db: db, sagas: sagas, patterns: newPatterns(), log: log}, nil
+	return b, nil
 }
 
 // Close closes the file.
@@ -112,9 +129,9 @@ func (b *Book) store(ctx context.Context, p Placing) (o Order, isNew bool, err e
 
 // start starts the saga of an order, and notes what it heard. The error says that it heard nothing of use.
 func (b *Book) start(ctx context.Context, o *Order) error {
-	asking, cancel := context.WithTimeout(ctx, patience)
+	asking, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
-	instance, err := b.sagas.Start(asking, o.ID, o.input())
+	instance, err := b.sagas.Start(asking, saga, o.input(), &sdk.StartOptions{Key: o.ID})
 	if why, yes := refused(err); yes {
 		return b.end(ctx, o, StateRefused, why)
 	}
@@ -133,11 +150,15 @@ func (b *Book) start(ctx context.Context, o *Order) error {
 }
 
 // show makes the instance's state that of the order, and keeps it if it stays.
-func (b *Book) show(ctx context.Context, o *Order, i Instance) error {
-	if i.State.Final() {
-		return b.end(ctx, o, i.State, i.Why)
+func (b *Book) show(ctx context.Context, o *Order, i *sdk.SagaInstance) error {
+	state, why := State(i.State), ""
+	if i.Error != nil {
+		why = i.Error.Error()
 	}
-	o.State, o.Reason = i.State, i.Why
+	if i.HasEnded() {
+		return b.end(ctx, o, state, why)
+	}
+	o.State, o.Reason = state, why
 	return nil
 }
 
@@ -158,9 +179,9 @@ func (b *Book) look(ctx context.Context, o *Order) {
 	if o.Saga == "" || o.State.Final() {
 		return
 	}
-	asking, cancel := context.WithTimeout(ctx, patience)
+	asking, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
-	instance, err := b.sagas.Get(asking, o.Saga)
+	instance, err := b.sagas.Get(asking, saga, o.Saga)
 	if err == nil {
 		err = b.show(ctx, o, instance)
 	}
@@ -199,9 +220,9 @@ func (b *Book) Cancel(ctx context.Context, id, reason string) (Order, error) {
 	if o.State.Final() {
 		return Order{}, sdk.Error(http.StatusConflict, "ended", "The order %s is %s.", id, o.State)
 	}
-	asking, cancel := context.WithTimeout(ctx, patience)
+	asking, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
-	instance, err := b.sagas.Cancel(asking, o.Saga, reason)
+	instance, err := b.sagas.Cancel(asking, saga, o.Saga, reason)
 	if p, ok := errors.AsType[*sdk.Problem](err); ok && sdk.Refusal(p.Status) {
 		return Order{}, sdk.Error(http.StatusConflict, "not-cancelled", "%s", p.Detail)
 	}
@@ -253,6 +274,8 @@ func (b *Book) StartAll(ctx context.Context) error {
 
 // lookAll asks for the sagas of many orders.
 func (b *Book) lookAll(ctx context.Context, orders []Order) {
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
 	var asking sync.WaitGroup
 	free := make(chan struct{}, atOnce)
 	for i := range orders {

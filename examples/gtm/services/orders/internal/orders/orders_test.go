@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/gtm/internal/servicetest"
 	"example.com/gtm/services/orders/internal/orders"
@@ -26,11 +26,10 @@ type sagas struct {
 	inputs   map[string]string
 	states   map[string]string
 	starts   int
-	away     bool                              // it does what it is asked, and its answer is lost
-	refuses  *sdk.Problem                      // of starts
-	bars     *sdk.Problem                      // of cancels
-	canceled map[string]string                 // by what reason
-	began    func(key string, r *http.Request) // of each start, if not nil
+	away     bool              // it does what it is asked, and its answer is lost
+	bars     *sdk.Problem      // of cancels
+	canceled map[string]string // by what reason
+	began    func(key string)  // is called at each start, if not nil
 }
 
 func serveSagas(t *testing.T) *sagas {
@@ -44,6 +43,15 @@ func serveSagas(t *testing.T) *sagas {
 	t.Cleanup(srv.Close)
 	s.url = srv.URL + "/s"
 	return s
+}
+
+// lose makes sagas do what they are asked, and lose the answers. The context ends with the first start of which that is so.
+func (s *sagas) lose(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	s.do(func() { s.away, s.began = true, func(string) { cancel() } })
+	return ctx
 }
 
 // do runs fn while nobody else does anything.
@@ -63,10 +71,7 @@ func (s *sagas) start(w http.ResponseWriter, r *http.Request) error {
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if s.began != nil {
-		s.began(key, r)
-	}
-	if s.refuses != nil {
-		return s.refuses
+		s.began(key)
 	}
 	if before, ok := s.inputs[key]; ok && before != in.String() {
 		return sdk.Error(http.StatusConflict, "idempotency-conflict", "Another input.")
@@ -112,14 +117,24 @@ func (s *sagas) answer(w http.ResponseWriter, status int, id string) error {
 	return sdk.WriteJSON(w, status, out)
 }
 
-func open(t *testing.T, s *sagas, path string) *orders.Book {
+func client(t *testing.T, s *sagas) *sdk.Sagas {
 	t.Helper()
-	remote, err := orders.NewSagas(func(name string) string { return map[string]string{"SAGAS_URL": s.url}[name] })
+	c, err := sdk.NewSagas(&sdk.SagasOptions{Getenv: func(name string) string { return map[string]string{"SAGAS_URL": s.url}[name] }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(remote.Close)
-	b, err := orders.Open(t.Context(), path, remote, slog.New(slog.DiscardHandler))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// book is one in the file at path; hasty gives up at once where it would wait for sagas that are away.
+func book(t *testing.T, s *sagas, path string, hasty bool) *orders.Book {
+	t.Helper()
+	opts := &orders.Options{Patience: time.Hour}
+	if hasty {
+		opts.Patience = time.Nanosecond
+	}
+	b, err := orders.Open(t.Context(), path, client(t, s), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +142,17 @@ func open(t *testing.T, s *sagas, path string) *orders.Book {
 	return b
 }
 
-func serve(t *testing.T, s *sagas) *servicetest.Service {
+func open(t *testing.T, s *sagas, path string) *orders.Book {
 	t.Helper()
-	return servicetest.Serve(t, open(t, s, filepath.Join(t.TempDir(), "o.db")).Handler(), "../../openapi.yaml")
+	return book(t, s, path, false)
+}
+
+// serve is a service, and the same one as it is for who does not get an answer about sagas.
+func serve(t *testing.T, s *sagas) (d, deaf *servicetest.Service) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "o.db")
+	return servicetest.Serve(t, book(t, s, path, false).Handler(), "../../openapi.yaml"),
+		servicetest.Serve(t, book(t, s, path, true).Handler(), "../../openapi.yaml")
 }
 
 func order(id string) orders.Placing {
@@ -148,7 +171,7 @@ func is(t *testing.T, what, got, want string) {
 
 func TestAnOrderStartsItsSagaWithAllThatItSays(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, _ := serve(t, s)
 	var o orders.Order
 	is(t, "place", d.Call("POST", "/api/orders", order("o-1"), &o), "201")
 	if o.ID != "o-1" || o.State != orders.StateRunning || o.Saga != "i-o-1" || o.Total != 3_100 || o.PlacedAt.IsZero() {
@@ -167,7 +190,7 @@ func TestAnOrderStartsItsSagaWithAllThatItSays(t *testing.T) {
 
 func TestAnOrderThatIsSentAgainIsTheSame(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, _ := serve(t, s)
 	var o, again orders.Order
 	is(t, "place", d.Call("POST", "/api/orders", order("o-1"), &o), "201")
 	s.do(func() { s.states["i-o-1"] = "completed" })
@@ -195,20 +218,19 @@ func TestAnOrderWhoseStartWasNotHeardOfIsStartedAgainAfterARestart(t *testing.T)
 	s := serveSagas(t)
 	path := filepath.Join(t.TempDir(), "o.db")
 	b := open(t, s, path)
-	s.do(func() { s.away = true })
 	for i := range 3 {
-		o, isNew, err := b.Place(t.Context(), order(fmt.Sprint("o-", i)))
+		o, isNew, err := b.Place(s.lose(t), order(fmt.Sprint("o-", i)))
 		if err != nil || !isNew || o.State != orders.StateStarting || o.Saga != "" {
 			t.Errorf("got %+v %v", o, err)
 		}
 	}
-	if err := b.StartAll(t.Context()); err == nil {
+	if err := b.StartAll(s.lose(t)); err == nil {
 		t.Error("an answer that was lost is no error")
 	}
 	if err := b.Close(); err != nil { // as after a crash: nothing but the file is left
 		t.Fatal(err)
 	}
-	s.do(func() { s.away = false })
+	s.do(func() { s.away, s.began = false, nil })
 	b = open(t, s, path)
 	if err := b.StartAll(t.Context()); err != nil {
 		t.Fatal(err)
@@ -238,14 +260,13 @@ func TestAnOrderWhoseStartWasNotHeardOfIsStartedAgainAfterARestart(t *testing.T)
 func TestTheStarterStartsAtOnceWhatWaitsAndEndsWithItsContext(t *testing.T) {
 	s := serveSagas(t)
 	b := open(t, s, filepath.Join(t.TempDir(), "o.db"))
-	s.do(func() { s.refuses = sdk.Error(http.StatusServiceUnavailable, "saga-busy", "Later.") })
-	if _, _, err := b.Place(t.Context(), order("o-1")); err != nil {
+	if _, _, err := b.Place(s.lose(t), order("o-1")); err != nil {
 		t.Fatal(err)
 	}
 	started := make(chan string, 1)
 	s.do(func() {
-		s.refuses = nil
-		s.began = func(key string, _ *http.Request) { started <- key }
+		s.away = false
+		s.began = func(key string) { started <- key }
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -258,28 +279,45 @@ func TestTheStarterStartsAtOnceWhatWaitsAndEndsWithItsContext(t *testing.T) {
 	<-ended
 }
 
+// refusing are sagas that refuse starts, until they do not.
+type refusing struct {
+	orders.Sagas
+
+	problem *sdk.Problem
+	starts  int
+}
+
+func (r *refusing) Start(ctx context.Context, name string, input any, opts *sdk.StartOptions) (*sdk.SagaInstance, error) {
+	r.starts++
+	if r.problem != nil {
+		return nil, fmt.Errorf("start saga %s: %w", name, r.problem)
+	}
+	return r.Sagas.Start(ctx, name, input, opts)
+}
+
 func TestWhatTheSagaRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	for status, final := range map[int]bool{422: true, 409: true, 400: true, 403: false, 404: false, 429: false, 503: false} {
-		s := serveSagas(t)
-		b := open(t, s, filepath.Join(t.TempDir(), "o.db"))
-		s.do(func() { s.refuses = sdk.Error(status, "saga-x", "No.") })
+		s := &refusing{Sagas: client(t, serveSagas(t)), problem: sdk.Error(status, "saga-x", "No.")}
+		b, err := orders.Open(t.Context(), filepath.Join(t.TempDir(), "o.db"), s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
 		o, _, err := b.Place(t.Context(), order("o-1"))
 		if err != nil || (o.State == orders.StateRefused) != final || (final && o.Reason != "No.") {
 			t.Errorf("%d: got %+v %v", status, o, err)
 		}
-		s.do(func() { s.refuses, s.starts = nil, 0 })
+		s.problem = nil
 		if err := b.StartAll(t.Context()); err != nil {
 			t.Error(err)
 		}
-		want, again := orders.StateRunning, 1
+		want, starts := orders.StateRunning, 2
 		if final {
-			want, again = orders.StateRefused, 0
+			want, starts = orders.StateRefused, 1
 		}
-		s.do(func() {
-			if s.starts != again {
-				t.Errorf("%d: %d more starts, want %d", status, s.starts, again)
-			}
-		})
+		if s.starts != starts {
+			t.Errorf("%d: %d starts, want %d", status, s.starts, starts)
+		}
 		if o, err = b.Find(t.Context(), "o-1"); err != nil || o.State != want {
 			t.Errorf("%d: later it is %s %v, want %s", status, o.State, err, want)
 		}
@@ -288,7 +326,7 @@ func TestWhatTheSagaRefusesForGoodIsNotTriedAgain(t *testing.T) {
 
 func TestTheStateIsThatOfTheSagaAndHowItEndedIsKept(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, deaf := serve(t, s)
 	for _, id := range []string{"o-1", "o-2"} {
 		is(t, "place", d.Call("POST", "/api/orders", order(id), nil), "201")
 	}
@@ -298,22 +336,22 @@ func TestTheStateIsThatOfTheSagaAndHowItEndedIsKept(t *testing.T) {
 		is(t, "get", d.Call("GET", "/api/orders/o-1", nil, &o), "200")
 		is(t, "state", string(o.State), state)
 	}
-	is(t, "reason", o.Reason, "No money.")
+	is(t, "reason", o.Reason, "charge: No money.")
 	s.do(func() { clear(s.states) }) // forgotten, some time after their end
 	is(t, "get", d.Call("GET", "/api/orders/o-1", nil, &o), "200")
-	is(t, "how it ended", string(o.State)+" "+o.Reason, "compensated No money.")
+	is(t, "how it ended", string(o.State)+" "+o.Reason, "compensated charge: No money.")
 	o = orders.Order{}
 	is(t, "get", d.Call("GET", "/api/orders/o-2", nil, &o), "200")
 	is(t, "forgotten", string(o.State), "unknown")
-	s.do(func() { s.away = true })
-	is(t, "get", d.Call("GET", "/api/orders/o-2", nil, &o), "200")
-	is(t, "away", string(o.State), "unknown")
+	o = orders.Order{}
+	is(t, "get", deaf.Call("GET", "/api/orders/o-2", nil, &o), "200")
+	is(t, "no answer", string(o.State), "unknown")
 	is(t, "no such order", d.Call("GET", "/api/orders/o-3", nil, nil), "404 unknown-order")
 }
 
 func TestAnOrderIsCancelledByItsSaga(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, _ := serve(t, s)
 	why := map[string]string{"reason": "changed my mind"}
 	var o orders.Order
 	is(t, "place", d.Call("POST", "/api/orders", order("o-1"), nil), "201")
@@ -332,19 +370,17 @@ func TestAnOrderIsCancelledByItsSaga(t *testing.T) {
 
 func TestAnOrderIsCancelledAlthoughItsStartWasNotHeardOf(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, deaf := serve(t, s)
 	why := map[string]string{"reason": "changed my mind"}
-	s.do(func() { s.away = true })
-	is(t, "place", d.Call("POST", "/api/orders", order("o-1"), nil), "201")
-	is(t, "away", d.Call("POST", "/api/orders/o-1/cancel", why, nil), "503 sagas-away")
-	s.do(func() { s.away = false })
+	is(t, "place", deaf.Call("POST", "/api/orders", order("o-1"), nil), "201")
+	is(t, "no answer", deaf.Call("POST", "/api/orders/o-1/cancel", why, nil), "503 sagas-away")
 	is(t, "cancel", d.Call("POST", "/api/orders/o-1/cancel", why, nil), "200")
 	s.do(func() { is(t, "state", s.states["i-o-1"], "compensating") })
 }
 
 func TestWhatIsNoOrderIsRefused(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, _ := serve(t, s)
 	for name, change := range map[string]func(*orders.Placing){
 		"id with a slash":     func(p *orders.Placing) { p.ID = "a/b" },
 		"id too long":         func(p *orders.Placing) { p.ID = strings.Repeat("x", 65) },
@@ -377,16 +413,9 @@ func TestWhatIsNoOrderIsRefused(t *testing.T) {
 	})
 }
 
-func TestWithoutSagasTheServiceSaysWhichLineIsMissing(t *testing.T) {
-	_, err := orders.NewSagas(func(string) string { return "" })
-	if err == nil || !strings.Contains(err.Error(), "sagas: [order-to-cash]") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestTheContractIsTrue(t *testing.T) {
 	s := serveSagas(t)
-	d := serve(t, s)
+	d, _ := serve(t, s)
 	for i := range 5 {
 		is(t, "place", d.Call("POST", "/api/orders", order(fmt.Sprint("o-", i)), nil), "201")
 	}

@@ -11,21 +11,14 @@ import (
 // saga is the one that takes an order to cash.
 const saga = "order-to-cash"
 
-// Instance is one run of the saga.
-type Instance struct {
-	ID    string
-	State State
-	Why   string // it is not completed
+// Sagas is where the saga is started, asked for and cancelled; *sdk.Sagas is one.
+type Sagas interface {
+	Start(ctx context.Context, name string, input any, opts *sdk.StartOptions) (*sdk.SagaInstance, error)
+	Get(ctx context.Context, name, id string) (*sdk.SagaInstance, error)
+	Cancel(ctx context.Context, name, id, reason string) (*sdk.SagaInstance, error)
 }
 
-// Sagas is where the saga is started, asked for and cancelled. What is refused is a *sdk.Problem error. It is safe for
-// concurrent use.
-type Sagas interface {
-	// Start starts an instance, or returns the one that was started by the same key.
-	Start(ctx context.Context, key string, input any) (Instance, error)
-	Get(ctx context.Context, id string) (Instance, error)
-	Cancel(ctx context.Context, id, reason string) (Instance, error)
-}
+var _ Sagas = (*sdk.Sagas)(nil)
 
 // refused tells whether the saga will never take what it was given. That it is not there, or not to be used by this service,
 // is another matter: somebody will see to it.
