@@ -101,7 +101,7 @@ func purgeLimit(t *testing.T, w *World) {
 func revoked(t *testing.T, w *World) {
 	t.Helper()
 	b := open(t, w)
-	c := b.over("a", "p", start())
+	c := b.over("a", "", start())
 	b.commit(c)
 	c = next(c)
 	c.Row.Phase, c.Row.Wake, c.Row.Ended, c.Row.Purge = saga.Compensating, saga.WakeActive, time.Time{}, time.Time{}
