@@ -102,7 +102,7 @@ type Engine struct {
 	wait          sync.WaitGroup // for the engine's own goroutines
 	handling      *handlers      // goroutines that handle what a commit led to
 	claims        chan struct{}  // holds one: claim at once
-	rescheduled   chan struct{} // holds one: there are other plans
+	rescheduled   chan struct{}  // holds one: there are other plans
 	stopCommitter context.CancelFunc
 	committed     chan struct{} // closed when the committer has ended
 }
