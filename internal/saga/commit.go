@@ -300,7 +300,7 @@ func (g *group) finish(outcomes []Outcome, err error) {
 func (e *Engine) followed(a *actor, o *Outcome, err error, calls []Attempt, acquired bool, view *Instance) {
 	a.mu.Lock()
 	a.queued--
-	dead := err != nil || o.Existing != nil
+	dead := err != nil || o.Existing != nil || o.Orphan
 	if dead {
 		e.timers.set(a.id, time.Time{})
 		e.delist(a)

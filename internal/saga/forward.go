@@ -521,8 +521,13 @@ func (m *Machine) resume() {
 				t.Unsure = true
 				id := TaskID{Step: i, Item: j}
 				m.recordTask(id, Record{Kind: RecordInterrupted, Attempt: t.Attempt, Undo: t.Status == Undoing})
+				if m.s.Back && t.Status == Calling {
+					m.giveUp(t) // it is undone, whatever became of it
+					continue
+				}
 				m.call(id)
 			}
 		}
 	}
+	m.advance()
 }

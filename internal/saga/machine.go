@@ -185,6 +185,9 @@ func (m *Machine) advance() {
 		m.retreat()
 		return
 	}
+	if m.blocked() {
+		return
+	}
 	for again := true; again && !m.s.Back; {
 		again = false
 		for i := range m.plan.Steps {

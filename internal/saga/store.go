@@ -75,10 +75,11 @@ type Signal struct {
 
 // Outcome is what became of a change.
 type Outcome struct {
-	// Existing is the instance that has the idempotency key already, with its fingerprint: the change was left out, and so were those
-	// that create children of its instance.
+	// Existing is the instance that has the idempotency key already, with its fingerprint: the change was left out.
 	Existing *Row
 	Print    string
+	// Orphan tells that the change creates a child of an instance that is not there, and was left out.
+	Orphan bool
 	// Granted tells that the instance has the lock that it asked for.
 	Granted bool
 	// Sent is the signals that the change has led to, of whichever instance: those in Send, for locks that were given on, and for

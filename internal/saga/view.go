@@ -189,13 +189,11 @@ func (e *Engine) History(ctx context.Context, id string) ([]Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
-	var out []Record
-	for _, text := range texts {
-		var lines []Record
-		if err := json.Unmarshal(text, &lines); err != nil {
+	out := make([]Record, len(texts))
+	for i, text := range texts {
+		if err := json.Unmarshal(text, &out[i]); err != nil {
 			return nil, fmt.Errorf("read history of %s: %w", id, err)
 		}
-		out = append(out, lines...)
 	}
 	return out, nil
 }

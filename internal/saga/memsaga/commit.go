@@ -70,6 +70,9 @@ func (s *Store) apply(c *saga.Change) saga.Outcome {
 			if in != nil {
 				return saga.Outcome{Existing: in.copy(), Print: in.origin.Print}
 			}
+			if c.Row.Parent != "" && s.rows[c.Row.Parent] == nil {
+				return saga.Outcome{Orphan: true}
+			}
 			in = s.create(c)
 		}
 		s.set(in, c.Row)

@@ -234,3 +234,16 @@ func (s *Store) Marks(context.Context) (map[string]time.Time, error) {
 	defer s.mu.Unlock()
 	return maps.Clone(s.marks), nil
 }
+
+// Hashes implements saga.Store.
+func (s *Store) Hashes(context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]bool{}
+	for _, in := range s.rows {
+		if !in.row.Phase.Ended() {
+			seen[in.row.Hash] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
