@@ -61,7 +61,7 @@ func splitOr(text string) []part {
 	return parts
 }
 
-// template is the path of a call with {} for expressions, without its query.
+// pathTemplate is the path of a call with {} for expressions, without its query.
 func pathTemplate(target string) string {
 	var b strings.Builder
 	for _, p := range splitOr(target) {
@@ -82,23 +82,28 @@ func pathTemplate(target string) string {
 // operation is what a contract says of a call; nil where none does.
 func (c *compiler) operation(written string) *operation {
 	method, service, target, ok := manifest.ParseSagaCall(written)
-	if !ok || c.o.Contract == nil {
-		return nil
-	}
-	contract := c.o.Contract(service)
-	if contract == nil {
+	contract := c.contract(service)
+	if !ok || contract == nil {
 		return nil
 	}
 	op, _, _ := contract.find(method, pathTemplate(target))
 	return op
 }
 
-// reach is operation, and says that the service knows no such call.
-func (c *compiler) reach(path, method, service, target string) *operation {
+// contract is that of a service; nil where none speaks of paths.
+func (c *compiler) contract(service string) *Contract {
 	if c.o.Contract == nil {
 		return nil
 	}
-	contract := c.o.Contract(service)
+	if contract := c.o.Contract(service); contract != nil && len(contract.paths) > 0 {
+		return contract
+	}
+	return nil
+}
+
+// reach is operation, and says that the service knows no such call.
+func (c *compiler) reach(path, method, service, target string) *operation {
+	contract := c.contract(service)
 	if contract == nil {
 		return nil
 	}

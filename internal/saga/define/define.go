@@ -165,7 +165,9 @@ func (c *compiler) step(i int) {
 		p.AtOnce = cmp.Or(m.Each.AtOnce, atOnce)
 		item = []variable{{"item", typ}, {"index", cel.IntType}}
 	}
-	sc = c.within(sc, false, item...)
+	if m.Each != nil {
+		sc = c.within(sc, false, item...)
+	}
 	switch {
 	case m.Do != nil:
 		p.Kind = saga.KindCall
