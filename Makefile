@@ -86,6 +86,7 @@ bench-%: ## bench-NAME: measure, see bench/README.md
 FUZZ := manifest/FuzzLoadNeverPanicsAndFaultsAlwaysHaveAPlace gateway/FuzzKeySet gateway/FuzzRoutePattern \
 	relay/FuzzCleanPath relay/FuzzParseTraceparent replica/process/FuzzShellWords \
 	bus/cloudevents/FuzzWhatIsDecodedSurvivesTheWay bus/schedule/FuzzNextLiesAhead bus/natsbus/FuzzAFrameThatIsReadIsWrittenAsItWas \
+	saga/define/FuzzAValueSurvivesItsEvaluation saga/define/FuzzATextEndsWhereItsExpressionDoes saga/define/FuzzNoTextMakesTheCompilerPanic \
 	webhook/FuzzVerify webhook/FuzzWhatIsSignedIsAccepted webhook/FuzzNoFormOfAPrivateAddressIsPublic
 FUZZTIME ?= 5m
 

@@ -66,14 +66,14 @@ func (a *app) check(dir, environment string) error {
 
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:       "schema [app|service]",
-		Short:     "Print the JSON Schema of atoll.yaml or service.yaml, for editors",
-		ValidArgs: []string{"app", "service"},
+		Use:       "schema [app|service|saga]",
+		Short:     "Print the JSON Schema of atoll.yaml, service.yaml or the files of sagas, for editors",
+		ValidArgs: []string{"app", "service", "saga"},
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file := manifest.AppFile
-			if len(args) == 1 && args[0] == "service" {
-				file = manifest.ServiceFile
+			if len(args) == 1 {
+				file = map[string]string{"app": manifest.AppFile, "service": manifest.ServiceFile, "saga": manifest.SagaFile}[args[0]]
 			}
 			_, err := a.Out.Write(manifest.Schema(file))
 			return err

@@ -294,7 +294,7 @@ func (k *sagaChecker) modifiers(i int, step *SagaStep) {
 }
 
 func (k *sagaChecker) within(at string, n, low, high int) {
-	if n < low || n > high {
+	if n < low && (n != 0 || k.saga.sound) || n > high {
 		k.find(at, fault.CodeBadValue, "%d is out of bounds", n).fix("write a number from %d to %d", low, high)
 	}
 }

@@ -142,7 +142,7 @@ func asJSON(data []byte) (any, bool) {
 }
 
 func TestSchemaAndParserAgreeOnTheCorpus(t *testing.T) {
-	app, service := compile(t, manifest.AppFile), compile(t, manifest.ServiceFile)
+	app, service, saga := compile(t, manifest.AppFile), compile(t, manifest.ServiceFile), compile(t, manifest.SagaFile)
 	accepted, refused := 0, 0
 	for _, name := range corpus(t) {
 		a, err := txtar.ParseFile(name)
@@ -157,7 +157,10 @@ func TestSchemaAndParserAgreeOnTheCorpus(t *testing.T) {
 				schema = app
 			case manifest.ServiceFile:
 			default:
-				continue
+				if !strings.HasPrefix(f.Name, "sagas/") {
+					continue
+				}
+				schema = saga
 			}
 			v, ok := asJSON(f.Data)
 			if !ok {

@@ -10,9 +10,9 @@ import (
 func Reference() string {
 	var b strings.Builder
 	b.WriteString("# Manifest reference\n\n<!-- Generated from internal/manifest/types.go by `make generate`. -->\n\n" +
-		"Every key of `atoll.yaml` and `service.yaml`. Unknown keys are refused. A list of one may be written as its\n" +
+		"Every key of `atoll.yaml`, `service.yaml` and the files of sagas. Unknown keys are refused. A list of one may be written as its\n" +
 		"item. Text may hold `${env.NAME}` and `${env.NAME:-default}`; `env` and `run` of a service also\n" +
-		"`${calls.NAME.url}` and `${calls.NAME.addr}`.\n")
+		"`${calls.NAME.url}` and `${calls.NAME.addr}`. In the file of a saga `${…}` holds an expression in CEL instead.\n")
 	sections := []struct {
 		title string
 		typ   reflect.Type
@@ -36,6 +36,17 @@ func Reference() string {
 		{"cors", reflect.TypeFor[CORS]()},
 		{"tls", reflect.TypeFor[TLS]()},
 		{"An entry of environments", reflect.TypeFor[Environment]()},
+		{"saga_store", reflect.TypeFor[SagaStore]()},
+		{"The file of a saga", reflect.TypeFor[Saga]()},
+		{"An entry of a saga's start", reflect.TypeFor[SagaStart]()},
+		{"An entry of a saga's steps", reflect.TypeFor[SagaStep]()},
+		{"do of a step", reflect.TypeFor[SagaCall]()},
+		{"async of do", reflect.TypeFor[SagaAsync]()},
+		{"undo of a step", reflect.TypeFor[SagaUndo]()},
+		{"child of a step", reflect.TypeFor[SagaChild]()},
+		{"wait of a step", reflect.TypeFor[SagaWait]()},
+		{"retry of a step", reflect.TypeFor[SagaRetry]()},
+		{"each of a step", reflect.TypeFor[SagaEach]()},
 	}
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n| key | type | default | what it says |\n| --- | --- | --- | --- |\n", s.title)

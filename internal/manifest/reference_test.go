@@ -31,7 +31,7 @@ func undocumented(path string, schema any) (found []string) {
 }
 
 func TestEveryKeyIsDocumented(t *testing.T) {
-	for _, file := range []string{manifest.AppFile, manifest.ServiceFile} {
+	for _, file := range []string{manifest.AppFile, manifest.ServiceFile, manifest.SagaFile} {
 		var schema any
 		if err := json.NewDecoder(bytes.NewReader(manifest.Schema(file))).Decode(&schema); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 	}
 	reference := manifest.Reference()
-	for _, key := range []string{"trusted_proxies", "start_limit", "try_timeout", "issuer", "origins", "also"} {
+	for _, key := range []string{"trusted_proxies", "start_limit", "try_timeout", "issuer", "origins", "also", "saga_store", "pivot", "at_once"} {
 		if !strings.Contains(reference, "`"+key+"`") {
 			t.Errorf("the reference lacks %s", key)
 		}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// Schema returns the JSON Schema (draft 2020-12) of atoll.yaml, or of service.yaml, for editors. It is made of the
+// Schema returns the JSON Schema (draft 2020-12) of atoll.yaml, of service.yaml or of the file of a saga, for editors. It is made of the
 // same tags that the decoder reads. What it accepts the decoder accepts, but for what only the whole
 // application can tell.
 func Schema(file string) []byte {
@@ -16,6 +16,10 @@ func Schema(file string) []byte {
 		top, title = reflect.TypeFor[Service](), "service.yaml: one service of an application"
 	}
 	s := schemer{defs: map[string]any{}}
+	if file == SagaFile {
+		top, title = reflect.TypeFor[Saga](), "the file of a saga"
+		s.literal = true
+	}
 	out := s.object(top, false)
 	if file == ServiceFile {
 		delete(out["properties"].(map[string]any), "dir")
@@ -33,7 +37,18 @@ func Schema(file string) []byte {
 type object = map[string]any
 
 // schemer makes schemas of types. Every struct type is one entry of defs, and a second one for overlays.
-type schemer struct{ defs map[string]any }
+type schemer struct {
+	defs    map[string]any
+	literal bool // values hold no variables
+}
+
+// orVariable is a schema, or a text that holds a variable.
+func (s schemer) orVariable(schema object) object {
+	if s.literal {
+		return schema
+	}
+	return object{"anyOf": []any{schema, object{"type": "string", "pattern": variable}}}
+}
 
 // variable matches a text that holds a variable, which stands for a value of any form.
 const variable = `\$\{`
@@ -69,6 +84,10 @@ func alternatives(t reflect.Type) []string {
 		return []string{"to", "publish", "start"}
 	case reflect.TypeFor[Auth]():
 		return []string{"jwt", "apiKey"}
+	case reflect.TypeFor[SagaStart]():
+		return []string{"event", "cron"}
+	case reflect.TypeFor[SagaStep]():
+		return []string{"do", "child", "wait", "sleep", "until"}
 	}
 	return nil
 }
@@ -76,7 +95,7 @@ func alternatives(t reflect.Type) []string {
 func (s schemer) field(f field, partial bool) object {
 	out := s.schema(f.typ, partial, false)
 	if len(f.enum) > 0 {
-		out = object{"anyOf": []any{object{"enum": f.enum}, object{"type": "string", "pattern": variable}}}
+		out = s.orVariable(object{"enum": f.enum})
 	}
 	if f.def != "" {
 		out["default"] = defaultValue(f)
@@ -120,7 +139,10 @@ func words(t reflect.Type) (pattern string, number bool) {
 
 func (s schemer) schema(t reflect.Type, partial, free bool) object {
 	if pattern, number := words(t); pattern != "" {
-		out := object{"type": "string", "pattern": pattern + "|" + variable}
+		if !s.literal {
+			pattern += "|" + variable
+		}
+		out := object{"type": "string", "pattern": pattern}
 		if number {
 			return object{"anyOf": []any{out, object{"type": "integer", "minimum": 0}}}
 		}
@@ -134,6 +156,9 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
+		if isOptionalList(t) {
+			return object{"anyOf": []any{object{"type": "null"}, s.schema(t.Elem(), partial, free)}}
+		}
 		return s.schema(t.Elem(), partial, free)
 	case reflect.Struct:
 		return s.structure(t, partial)
@@ -145,12 +170,12 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 			item = object{"anyOf": []any{object{"type": "string"}, item}}
 		}
 		list := object{"type": "array", "items": item}
-		if isMapping(t.Elem()) {
+		if isMapping(t.Elem()) || t.Elem().Kind() == reflect.Int {
 			return object{"anyOf": []any{list, item}}
 		}
 		return object{"anyOf": []any{list, object{"allOf": []any{object{"type": "string"}, item}}}}
 	default:
-		return plain(t, free)
+		return s.plain(t, free)
 	}
 }
 
@@ -176,10 +201,8 @@ func (s schemer) structure(t reflect.Type, partial bool) object {
 
 // plain is the schema of text, a number or a truth value. The values of a map may be any scalar, as they
 // are text in the end.
-func plain(t reflect.Type, free bool) object {
-	withVariable := func(kind string) object {
-		return object{"anyOf": []any{object{"type": kind}, object{"type": "string", "pattern": variable}}}
-	}
+func (s schemer) plain(t reflect.Type, free bool) object {
+	withVariable := func(kind string) object { return s.orVariable(object{"type": kind}) }
 	switch t.Kind() {
 	case reflect.Int:
 		return withVariable("integer")

@@ -8,7 +8,7 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 )
 
-// Load reads the manifests of an application, and the contracts that they name.
+// Load reads the manifests of an application, the contracts that they name, and the expressions of its sagas.
 func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
 	app, faults := manifest.Load(dir, opts)
 	if app == nil || faults.HasErrors() {
@@ -23,5 +23,6 @@ func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		return app, append(faults, e)
 	}
-	return app, faults
+	_, found := plans(app)
+	return app, append(faults, found...)
 }

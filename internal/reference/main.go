@@ -30,6 +30,7 @@ func write(dir string) error {
 		"manifest.md":         manifest.Reference(),
 		"atoll.schema.json":   string(manifest.Schema(manifest.AppFile)),
 		"service.schema.json": string(manifest.Schema(manifest.ServiceFile)),
+		"saga.schema.json":    string(manifest.Schema(manifest.SagaFile)),
 		"cli.md":              cli.Reference(),
 		"control-api.yaml":    control.OpenAPI(),
 		"errors/README.md":    errorIndex(),

@@ -34,7 +34,7 @@ func (c *compiler) call(sc *scope, path, written string, body manifest.JSON, hea
 		c.fits(v, want, 0)
 	case method == "POST" || method == "PUT" || method == "PATCH":
 		out.Body = &template{[]segment{{expr: c.expression(sc, spot{path: path, text: "input"})}}}
-		c.fitsType(path, c.input, want, 0)
+		c.fitsType(path, "input", c.input, want, 0)
 	}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		out.Headers = append(out.Headers, saga.Header{Name: name, Value: c.text(sc, path+".headers."+name, headers[name], textRules{header: true})})
@@ -61,7 +61,7 @@ func splitOr(text string) []part {
 	return parts
 }
 
-// template is the path of a call with {} for expressions, without its query.
+// pathTemplate is the path of a call with {} for expressions, without its query.
 func pathTemplate(target string) string {
 	var b strings.Builder
 	for _, p := range splitOr(target) {
@@ -82,23 +82,28 @@ func pathTemplate(target string) string {
 // operation is what a contract says of a call; nil where none does.
 func (c *compiler) operation(written string) *operation {
 	method, service, target, ok := manifest.ParseSagaCall(written)
-	if !ok || c.o.Contract == nil {
-		return nil
-	}
-	contract := c.o.Contract(service)
-	if contract == nil {
+	contract := c.contract(service)
+	if !ok || contract == nil {
 		return nil
 	}
 	op, _, _ := contract.find(method, pathTemplate(target))
 	return op
 }
 
-// reach is operation, and says that the service knows no such call.
-func (c *compiler) reach(path, method, service, target string) *operation {
+// contract is that of a service; nil where none speaks of paths.
+func (c *compiler) contract(service string) *Contract {
 	if c.o.Contract == nil {
 		return nil
 	}
-	contract := c.o.Contract(service)
+	if contract := c.o.Contract(service); contract != nil && len(contract.paths) > 0 {
+		return contract
+	}
+	return nil
+}
+
+// reach is operation, and says that the service knows no such call.
+func (c *compiler) reach(path, method, service, target string) *operation {
+	contract := c.contract(service)
 	if contract == nil {
 		return nil
 	}
@@ -109,6 +114,9 @@ func (c *compiler) reach(path, method, service, target string) *operation {
 	return op
 }
 
+// maxHeld is how many types are held against schemas, since both may refer to themselves.
+const maxHeld = 20_000
+
 // fits holds a value against the schema of where it goes, as far as can be told without running.
 func (c *compiler) fits(v *value, want schema, depth int) {
 	want, fields, ok := want.resolve()
@@ -118,50 +126,50 @@ func (c *compiler) fits(v *value, want schema, depth int) {
 	names, null := kinds(fields)
 	switch {
 	case v.expr != nil:
-		c.fitsType(v.path, v.expr.typ, want, depth)
+		c.fitsType(v.path, v.expr.written(), v.expr.typ, want, depth)
 	case v.object != nil:
-		if c.ofKind(v.path, "an object", names, "object") {
+		if c.ofKind(v.path, "this", "an object", want, names, "object") {
 			c.members(v, want, fields, depth)
 		}
 	case v.list != nil:
-		if c.ofKind(v.path, "a list", names, "array") {
+		if c.ofKind(v.path, "this", "a list", want, names, "array") {
 			for _, item := range v.list {
 				c.fits(item, want.items(fields), depth+1)
 			}
 		}
 	case v.text != nil:
-		c.ofKind(v.path, "a text", names, "string")
+		c.ofKind(v.path, "this", "a text", want, names, "string")
 	case v.fixed == nil:
 		if !null {
-			c.ofKind(v.path, "null", names, "null")
+			c.ofKind(v.path, "this", "null", want, names, "null")
 		}
 	default:
-		c.fitsFixed(v, names)
+		c.fitsFixed(v, want, names)
 	}
 }
 
-func (c *compiler) fitsFixed(v *value, names []string) {
+func (c *compiler) fitsFixed(v *value, want schema, names []string) {
 	switch fixed := v.fixed.(type) {
 	case string:
-		c.ofKind(v.path, "a text", names, "string")
+		c.ofKind(v.path, "this", "a text", want, names, "string")
 	case bool:
-		c.ofKind(v.path, "true or false", names, "boolean")
+		c.ofKind(v.path, "this", "true or false", want, names, "boolean")
 	case json.Number:
 		n, _ := number([]byte(fixed))
 		if _, whole := n.(int64); whole {
-			c.ofKind(v.path, "a whole number", names, "integer", "number")
+			c.ofKind(v.path, "this", "a whole number", want, names, "integer", "number")
 		} else {
-			c.ofKind(v.path, "a number", names, "number")
+			c.ofKind(v.path, "this", "a number", want, names, "number")
 		}
 	}
 }
 
 // ofKind refuses a value of a kind that its place does not take.
-func (c *compiler) ofKind(path, is string, wanted []string, kinds ...string) bool {
+func (c *compiler) ofKind(path, what, is string, want schema, wanted []string, kinds ...string) bool {
 	if len(wanted) == 0 || slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(wanted, k) }) {
 		return true
 	}
-	c.find(path, fault.CodeSagaExpression, "write what the schema asks for", "this is %s, and %s is wanted", is, strings.Join(wanted, " or "))
+	c.find(path, fault.CodeSagaExpression, "write what the schema asks for", "%s is %s, and %s is to be of type %s", what, is, want.name, strings.Join(wanted, " or "))
 	return false
 }
 
@@ -184,55 +192,55 @@ func (c *compiler) members(v *value, want schema, fields map[string]any, depth i
 	}
 }
 
-// fitsType holds what is known of a type against a schema.
-func (c *compiler) fitsType(path string, t *cel.Type, want schema, depth int) {
+// fitsType holds what is known of a type against a schema. What it is the type of is said to users.
+func (c *compiler) fitsType(path, what string, t *cel.Type, want schema, depth int) {
 	want, fields, ok := want.resolve()
-	if !ok || depth > maxReferences {
+	if c.held++; !ok || depth > maxReferences || c.held > maxHeld {
 		return
 	}
 	names, _ := kinds(fields)
-	is := typeName(t)
+	is := "of type " + typeName(t)
 	switch t.Kind() {
 	case types.StringKind, types.TimestampKind, types.DurationKind, types.BytesKind:
-		c.ofKind(path, is, names, "string")
+		c.ofKind(path, what, is, want, names, "string")
 	case types.IntKind, types.UintKind:
-		c.ofKind(path, is, names, "integer", "number")
+		c.ofKind(path, what, is, want, names, "integer", "number")
 	case types.DoubleKind:
-		c.ofKind(path, is, names, "number", "integer")
+		c.ofKind(path, what, is, want, names, "number", "integer")
 	case types.BoolKind:
-		c.ofKind(path, is, names, "boolean")
+		c.ofKind(path, what, is, want, names, "boolean")
 	case types.ListKind:
-		if c.ofKind(path, is, names, "array") && len(t.Parameters()) == 1 {
-			c.fitsType(path, t.Parameters()[0], want.items(fields), depth+1)
+		if c.ofKind(path, what, is, want, names, "array") && len(t.Parameters()) == 1 {
+			c.fitsType(path, "an item of "+what, t.Parameters()[0], want.items(fields), depth+1)
 		}
 	case types.MapKind:
-		c.ofKind(path, is, names, "object")
+		c.ofKind(path, what, is, want, names, "object")
 	case types.StructKind:
-		if c.ofKind(path, is, names, "object") {
-			c.structFits(path, t, want, fields, depth)
+		if c.ofKind(path, what, is, want, names, "object") {
+			c.structFits(path, what, t, want, fields, depth)
 		}
 	default:
 	}
 }
 
 // structFits holds the members of a type against a schema.
-func (c *compiler) structFits(path string, t *cel.Type, want schema, fields map[string]any, depth int) {
+func (c *compiler) structFits(path, what string, t *cel.Type, want schema, fields map[string]any, depth int) {
 	s := c.types.structOf(t)
 	if s == nil || c.types.byNode[nodeOf(fields)] == t.TypeName() {
 		return
 	}
 	for _, name := range requires(fields) {
 		if s.fields[name] == nil && !s.open {
-			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s is wanted in %s, and %s has none", name, want.name, s.label)
+			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s is wanted in %s, and %s has none", name, want.name, what)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.fields)) {
 		p, known, allowed := want.property(fields, name)
 		switch {
 		case !known && !allowed && s.must[name]:
-			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s has %s, and there is none in %s", s.label, name, want.name)
+			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s has %s, and there is none in %s", what, name, want.name)
 		case known:
-			c.fitsType(path, s.fields[name], p, depth+1)
+			c.fitsType(path, memberOf(what, name), s.fields[name], p, depth+1)
 		}
 	}
 }

@@ -84,92 +84,72 @@ func (r *reader) value() (any, error) {
 }
 
 func (r *reader) object() (any, error) {
-	out := map[string]any{}
-	err := r.members(func(key string) error {
-		v, err := r.value()
-		out[key] = v
-		return err
-	})
-	return out, err
-}
-
-// members calls visit before the value of each member, which visit reads.
-func (r *reader) members(visit func(key string) error) error {
 	if r.depth++; r.depth > maxNesting {
-		return errNested
+		return nil, errNested
 	}
-	defer func() { r.depth-- }()
+	out := map[string]any{}
 	r.at++ // {
-	if r.peek() == '}' {
-		r.at++
-		return nil
-	}
-	for {
+	for first := true; r.peek() != '}' || !first; first = false {
 		if r.peek() != '"' {
-			return errNotJSON
+			return nil, errNotJSON
 		}
 		raw, err := r.quoted()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		key, err := unquote(raw)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if r.peek() != ':' {
-			return errNotJSON
+			return nil, errNotJSON
 		}
 		r.at++
-		if err := visit(key); err != nil {
-			return err
+		if out[key], err = r.value(); err != nil {
+			return nil, err
 		}
-		switch r.peek() {
-		case ',':
-			r.at++
-		case '}':
-			r.at++
-			return nil
-		default:
-			return errNotJSON
+		if more, err := r.more('}'); !more {
+			return out, err
 		}
 	}
+	r.depth--
+	r.at++
+	return out, nil
+}
+
+// more tells whether a comma follows, which it reads, or the closing bracket, which it reads too.
+func (r *reader) more(closing byte) (bool, error) {
+	switch r.peek() {
+	case ',':
+		r.at++
+		return true, nil
+	case closing:
+		r.at++
+		r.depth--
+		return false, nil
+	}
+	return false, errNotJSON
 }
 
 func (r *reader) list() (any, error) {
-	out := []any{}
-	err := r.items(func(int) error {
-		v, err := r.value()
-		out = append(out, v)
-		return err
-	})
-	return out, err
-}
-
-// items calls visit before each item, which visit reads.
-func (r *reader) items(visit func(i int) error) error {
 	if r.depth++; r.depth > maxNesting {
-		return errNested
+		return nil, errNested
 	}
-	defer func() { r.depth-- }()
+	out := []any{}
 	r.at++ // [
-	if r.peek() == ']' {
-		r.at++
-		return nil
-	}
-	for i := 0; ; i++ {
-		if err := visit(i); err != nil {
-			return err
+	for first := true; r.peek() != ']' || !first; first = false {
+		v, err := r.value()
+		if err != nil {
+			return nil, err
 		}
-		switch r.peek() {
-		case ',':
-			r.at++
-		case ']':
-			r.at++
-			return nil
-		default:
-			return errNotJSON
+		out = append(out, v)
+		if more, err := r.more(']'); !more {
+			return out, err
 		}
 	}
+	r.depth--
+	r.at++
+	return out, nil
 }
 
 func (r *reader) word(word string) error {
@@ -241,33 +221,4 @@ func number(text []byte) (any, error) {
 		return int64(f), nil
 	}
 	return f, nil
-}
-
-// skip reads one value and answers its text.
-func (r *reader) skip() ([]byte, error) {
-	start := r.at
-	var err error
-	switch r.peek() {
-	case '{':
-		start = r.at
-		err = r.members(func(string) error { _, err := r.skip(); return err })
-	case '[':
-		start = r.at
-		err = r.items(func(int) error { _, err := r.skip(); return err })
-	case '"':
-		start = r.at
-		_, err = r.quoted()
-	case 't':
-		start, err = r.at, r.word("true")
-	case 'f':
-		start, err = r.at, r.word("false")
-	case 'n':
-		start, err = r.at, r.word("null")
-	default:
-		start = r.at
-		if len(r.numeral()) == 0 {
-			err = errNotJSON
-		}
-	}
-	return r.text[start:r.at], err
 }

@@ -89,6 +89,7 @@ type compiler struct {
 	plan    *saga.Plan
 	input   *cel.Type
 	outputs []*cel.Type // of steps
+	held    int         // how many types have been held against schemas
 	faults  fault.List
 }
 
@@ -165,7 +166,9 @@ func (c *compiler) step(i int) {
 		p.AtOnce = cmp.Or(m.Each.AtOnce, atOnce)
 		item = []variable{{"item", typ}, {"index", cel.IntType}}
 	}
-	sc = c.within(sc, false, item...)
+	if m.Each != nil {
+		sc = c.within(sc, false, item...)
+	}
 	switch {
 	case m.Do != nil:
 		p.Kind = saga.KindCall
@@ -270,7 +273,7 @@ func (c *compiler) child(sc *scope, path string, p *saga.Step, m *manifest.SagaS
 		want = parseSchema([]byte(other.Input), "the input of "+other.Name)
 	}
 	if m.Child.Input == "" {
-		c.fitsType(path, c.input, want, 0)
+		c.fitsType(path, "input", c.input, want, 0)
 		return
 	}
 	v := c.value(sc, path+".input", m.Child.Input)
@@ -307,26 +310,27 @@ func (c *compiler) start(path string, m *manifest.SagaStart) {
 	case m.Input != "":
 		v := c.value(sc, path+".input", m.Input)
 		p.Input = v.template()
-		c.fits(v, want, 0)
-		if fixed, ok := p.Input.(constant); ok && c.plan.Input != nil {
-			if err := c.plan.Input.Check(json.RawMessage(fixed)); err != nil {
-				c.reject(path+".input", err)
-			}
+		if fixed, ok := p.Input.(constant); ok && v.sound() {
+			c.accepts(path+".input", fixed)
+		} else {
+			c.fits(v, want, 0)
 		}
 	case m.Event != "":
-		c.fitsType(path+".event", c.eventData(m.Event), want, 0)
+		c.fitsType(path+".event", "data of the event", c.eventData(m.Event), want, 0)
 	default:
-		p.Input = constant("null")
-		if c.plan.Input != nil {
-			if err := c.plan.Input.Check(json.RawMessage("null")); err != nil {
-				c.reject(path, err)
-			}
-		}
+		fixed := constant("null")
+		p.Input = fixed
+		c.accepts(path, fixed)
 	}
 	c.plan.Starts = append(c.plan.Starts, p)
 }
 
-// reject says that a start would be refused.
-func (c *compiler) reject(path string, err error) {
-	c.find(path, fault.CodeSagaInput, "write what the schema of input asks for", "a start with this would be refused: %s", sentence(err))
+// accepts refuses an input that is always the same and never fits.
+func (c *compiler) accepts(path string, input constant) {
+	if c.plan.Input == nil {
+		return
+	}
+	if err := c.plan.Input.Check(json.RawMessage(input)); err != nil {
+		c.find(path, fault.CodeSagaInput, "write what the schema of input asks for", "a start with this would be refused: %s", sentence(err))
+	}
 }

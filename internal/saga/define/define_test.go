@@ -13,20 +13,20 @@ import (
 )
 
 // compiled compiles a saga that is written as a person writes it.
-func compiled(t testing.TB, text string, o define.Options) *saga.Plan {
-	t.Helper()
-	app, faults := manifest.Load(t.TempDir(), &manifest.Options{Overlay: map[string][]byte{
+func compiled(tb testing.TB, text string, o define.Options) *saga.Plan {
+	tb.Helper()
+	app, faults := manifest.Load(tb.TempDir(), &manifest.Options{Overlay: map[string][]byte{
 		"atoll.yaml": []byte("app: shop\nservices: [{service: stock, run: x}, {service: billing, run: x}, {service: orders, run: x}]\nsagas: [saga.yaml]\n"),
 		"saga.yaml":  []byte(text),
 	}})
 	if faults.HasErrors() {
-		t.Fatal(faults)
+		tb.Fatal(faults)
 	}
 	plan, faults := define.Compile(app.Sagas[0], o)
 	if faults.HasErrors() {
 		var b strings.Builder
 		_ = faults.Render(&b, false)
-		t.Fatal(b.String())
+		tb.Fatal(b.String())
 	}
 	return plan
 }
@@ -113,16 +113,21 @@ func TestAPlanIsWhatTheDefinitionSays(t *testing.T) {
 	}
 }
 
+// A body as most are: what is selected of the input and of earlier answers. Each evaluation is of a scope that knows nothing yet.
 func BenchmarkBody(b *testing.B) {
 	for name, body := range map[string]string{
+		"constant":   `{order: x, amount: 1}`,
 		"selections": `{order: "${input.order}", amount: "${steps.invoice.total}"}`,
+		"text":       `{order: "order/${input.order}", amount: "${steps.invoice.total}"}`,
 		"computed":   `{order: "${input.order}", amount: "${steps.invoice.total * 2}"}`,
 	} {
 		b.Run(name, func(b *testing.B) {
 			plan := compiled(b, strings.Replace(orderToCash, `{order: "${input.order}", amount: "${steps.invoice.total}"}`, body, 1), define.Options{})
+			fresh := *scope()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := plan.Steps[2].Do.Body.Value(scope()); err != nil {
+				sc := fresh
+				if _, err := plan.Steps[2].Do.Body.Value(&sc); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -130,10 +135,15 @@ func BenchmarkBody(b *testing.B) {
 	}
 }
 
-func BenchmarkScope(b *testing.B) {
+func BenchmarkCondition(b *testing.B) {
+	plan := compiled(b, orderToCash, define.Options{})
+	fresh := *scope()
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = scope()
+		sc := fresh
+		if _, err := plan.Steps[3].When.Holds(&sc); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -159,9 +159,8 @@ func appendEscaped(b []byte, s string) []byte {
 			i++
 			continue
 		}
-		r, size := rune(c), 1
 		if c >= utf8.RuneSelf {
-			if r, size = utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
+			if r, size := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
 				i += size
 				continue
 			}
@@ -181,7 +180,7 @@ func appendEscaped(b []byte, s string) []byte {
 		default:
 			b = append(b, "\uFFFD"...)
 		}
-		i += size
+		i++
 		start = i
 	}
 	return append(b, s[start:]...)

@@ -1,13 +1,11 @@
 package define
 
 import (
-	"errors"
 	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -87,49 +85,6 @@ func document(s *saga.Scope, root string) []byte {
 		return s.Steps[step]
 	}
 	return nil
-}
-
-var errFound = errors.New("found")
-
-// follow finds what a path leads to in a JSON text; nil where it leads nowhere.
-func follow(text []byte, path []hop) []byte {
-	r := &reader{text: text}
-	for _, h := range path {
-		start := -1
-		var err error
-		switch c := r.peek(); {
-		case c == '{' && h.index < 0:
-			err = r.members(func(key string) error {
-				r.space()
-				if key == h.key {
-					start = r.at
-				}
-				_, err := r.skip()
-				return err
-			})
-		case c == '[' && h.index >= 0:
-			if err = r.items(func(i int) error {
-				r.space()
-				if i == h.index {
-					start = r.at
-					return errFound
-				}
-				_, err := r.skip()
-				return err
-			}); errors.Is(err, errFound) {
-				err = nil
-			}
-		}
-		if start < 0 || err != nil {
-			return nil
-		}
-		r.at, r.depth = start, 0
-	}
-	found, err := r.skip()
-	if err != nil || len(found) == 0 {
-		return nil
-	}
-	return found
 }
 
 // explain turns an error of evaluation into one for users.
@@ -283,5 +238,3 @@ func truth(v any) (holds, ok bool) {
 	}
 	return false, false
 }
-
-var _ ref.Val = types.NullValue

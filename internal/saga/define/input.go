@@ -58,8 +58,10 @@ func (c *compiler) compileInput() {
 	compiled, err := j.Compile(address)
 	if err != nil {
 		why := "it cannot be compiled"
-		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
-			why = strings.Join(violations(v), "; ")
+		if wrong, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+			if v, ok := errors.AsType[*jsonschema.ValidationError](wrong.Err); ok {
+				why = strings.Join(violations(v), "; ")
+			}
 		}
 		c.find("input", fault.CodeContractInvalid, "correct it; a schema of input refers to itself alone", "this is no JSON Schema: %s", why)
 		return

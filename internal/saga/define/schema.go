@@ -2,6 +2,8 @@ package define
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,8 @@ type schema struct {
 	node any
 	root any    // of the document, for references
 	name string // what users call the value
+
+	joins []uintptr // of a part of allOf: the schemas that it is joined to, so that one within itself ends
 }
 
 // maxReferences is how many references are followed from one to the next.
@@ -42,6 +46,11 @@ func (s schema) resolve() (out schema, fields map[string]any, ok bool) {
 
 // join is a schema with what its allOf adds.
 func (s schema) join(fields map[string]any, all []any) (schema, map[string]any, bool) {
+	self := reflect.ValueOf(fields).Pointer()
+	if slices.Contains(s.joins, self) {
+		return s, nil, false
+	}
+	joins := append(slices.Clone(s.joins), self)
 	out := map[string]any{}
 	properties := map[string]any{}
 	var required []any
@@ -50,9 +59,7 @@ func (s schema) join(fields map[string]any, all []any) (schema, map[string]any, 
 			switch key {
 			case "properties":
 				own, _ := v.(map[string]any)
-				for name, p := range own {
-					properties[name] = p
-				}
+				maps.Copy(properties, own)
 			case "required":
 				names, _ := v.([]any)
 				required = append(required, names...)
@@ -63,7 +70,7 @@ func (s schema) join(fields map[string]any, all []any) (schema, map[string]any, 
 		}
 	}
 	for _, one := range all {
-		_, more, ok := schema{node: one, root: s.root}.resolve()
+		_, more, ok := schema{node: one, root: s.root, joins: joins}.resolve()
 		if !ok {
 			return s, nil, false
 		}
@@ -76,7 +83,7 @@ func (s schema) join(fields map[string]any, all []any) (schema, map[string]any, 
 	if len(required) > 0 {
 		out["required"] = required
 	}
-	s.node = out
+	s.node, s.joins = out, nil
 	return s, out, true
 }
 
@@ -140,15 +147,23 @@ func kinds(fields map[string]any) (names []string, null bool) {
 func (s schema) property(fields map[string]any, name string) (p schema, known, allowed bool) {
 	properties, _ := fields["properties"].(map[string]any)
 	if node, ok := properties[name]; ok {
-		return schema{node: node, root: s.root, name: s.name + "." + name}, true, true
+		return schema{node: node, root: s.root, name: memberOf(s.name, name)}, true, true
 	}
 	switch more := fields["additionalProperties"].(type) {
 	case bool:
 		return schema{}, false, more
 	case map[string]any:
-		return schema{node: more, root: s.root, name: s.name + "." + name}, true, true
+		return schema{node: more, root: s.root, name: memberOf(s.name, name)}, true, true
 	}
 	return schema{}, false, true
+}
+
+// memberOf is what users call a member of something: input.order, or order of the body of POST stock/reservations.
+func memberOf(of, name string) string {
+	if strings.Contains(of, " ") {
+		return name + " of " + of
+	}
+	return of + "." + name
 }
 
 // items is the schema of the items of a list.

@@ -29,7 +29,6 @@ type scope struct {
 	step   int      // to which the place belongs; -1: to none
 	undo   bool
 	saga   *manifest.Saga
-	absent map[string]string // why a variable cannot be read here
 }
 
 // newEnv is what all expressions have in common.
@@ -75,6 +74,7 @@ func (c *compiler) newScope(base *cel.Env, sc scope, variables ...variable) *sco
 	if err != nil {
 		panic("define: variables cannot be declared: " + err.Error())
 	}
+	slices.Sort(sc.reads)
 	sc.env, sc.saga = env, c.saga
 	return &sc
 }

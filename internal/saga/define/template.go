@@ -70,10 +70,15 @@ func (seg *segment) append(b []byte, s *saga.Scope) ([]byte, error) {
 
 // asText is the value of an expression as part of a text.
 func (e *expression) asText(s *saga.Scope) (string, error) {
-	if raw := e.raw(s); len(raw) > 0 && raw[0] == '"' {
+	raw := e.raw(s)
+	switch {
+	case len(raw) == 0:
+	case raw[0] == '"':
 		if text, err := unquote(raw); err == nil {
 			return text, nil
 		}
+	case isWhole(raw):
+		return string(raw), nil
 	}
 	v, err := e.value(s)
 	if err != nil {
@@ -84,6 +89,20 @@ func (e *expression) asText(s *saga.Scope) (string, error) {
 		return "", e.failed(err, "it "+err.Error())
 	}
 	return text, nil
+}
+
+// isWhole tells whether a JSON text is a number that is its own text.
+func isWhole(raw []byte) bool {
+	digits := raw
+	if digits[0] == '-' {
+		digits = digits[1:]
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) > 0 && len(digits) < 19 && (digits[0] != '0' || len(raw) == 1)
 }
 
 // textPart is a piece of a text: as it is, or an expression.

@@ -170,7 +170,7 @@ func (v *value) typ(c *compiler, name string) *cel.Type {
 	case len(v.object) > 0:
 		t := &structType{label: name, fields: map[string]*cel.Type{}, must: map[string]bool{}}
 		for key, member := range v.object {
-			t.fields[key], t.must[key] = member.typ(c, name+"."+key), true
+			t.fields[key], t.must[key] = member.typ(c, memberOf(name, key)), true
 		}
 		return c.types.add(t)
 	case v.object != nil:
@@ -196,6 +196,16 @@ func (v *value) typ(c *compiler, name string) *cel.Type {
 		}
 	}
 	return cel.DynType
+}
+
+// sound tells whether nothing in the value is at fault.
+func (v *value) sound() bool {
+	for _, member := range v.object {
+		if !member.sound() {
+			return false
+		}
+	}
+	return !v.broken && !slices.ContainsFunc(v.list, func(item *value) bool { return !item.sound() })
 }
 
 // textRules is what a text must keep to.
@@ -266,7 +276,7 @@ func (c *compiler) isText(at spot, e *expression, strict bool) bool {
 	default:
 	}
 	if !fits {
-		c.fail(at, problem{text: "this is a " + typeName(e.typ) + ", where " + want + " is wanted", remedy: "choose a part of it, or convert it by string(…)", at: -1})
+		c.fail(at, problem{text: "this is of type " + typeName(e.typ) + ", where " + want + " is wanted", remedy: "choose a part of it, or convert it by string(…)", at: -1})
 	}
 	return fits
 }
@@ -276,7 +286,7 @@ func (c *compiler) condition(sc *scope, path, written string) saga.Condition {
 	at := spot{path: path, text: written, whole: true}
 	e := c.expression(sc, at)
 	if e != nil && !is(e.typ, types.BoolKind) {
-		c.fail(at, problem{text: "this is a " + typeName(e.typ) + ", and no condition", remedy: "compare it with something, such as input.amount > 100", at: -1})
+		c.fail(at, problem{text: "this is of type " + typeName(e.typ) + ", and no condition", remedy: "compare it with something, such as input.amount > 100", at: -1})
 	}
 	return condition{e}
 }
@@ -307,7 +317,7 @@ func (c *compiler) list(sc *scope, path, written string) (saga.Template, *cel.Ty
 		return nil, cel.DynType
 	}
 	if !is(e.typ, types.ListKind) {
-		c.fail(at, problem{text: "this is a " + typeName(e.typ) + ", where a list is wanted", remedy: "choose a list, or write one: [a, b]", at: -1})
+		c.fail(at, problem{text: "this is of type " + typeName(e.typ) + ", where a list is wanted", remedy: "choose a list, or write one: [a, b]", at: -1})
 	}
 	item := cel.DynType
 	if e.typ.Kind() == types.ListKind && len(e.typ.Parameters()) == 1 {
@@ -327,7 +337,7 @@ func (c *compiler) sleep(sc *scope, path, written string) saga.Moment {
 	}
 	e, at := c.single(sc, path, written, "${duration(input.wait)}")
 	if e != nil && !is(e.typ, types.DurationKind) {
-		c.fail(at, problem{text: "this is a " + typeName(e.typ) + ", where a duration is wanted", remedy: "write duration(" + e.text + ")", at: -1})
+		c.fail(at, problem{text: "this is of type " + typeName(e.typ) + ", where a duration is wanted", remedy: "write duration(" + e.text + ")", at: -1})
 	}
 	return span{e}
 }
@@ -336,7 +346,7 @@ func (c *compiler) sleep(sc *scope, path, written string) saga.Moment {
 func (c *compiler) until(sc *scope, path, written string) saga.Moment {
 	e, at := c.single(sc, path, written, "${timestamp(input.due)}")
 	if e != nil && !is(e.typ, types.TimestampKind) {
-		c.fail(at, problem{text: "this is a " + typeName(e.typ) + ", where a timestamp is wanted", remedy: "write timestamp(" + e.text + ")", at: -1})
+		c.fail(at, problem{text: "this is of type " + typeName(e.typ) + ", where a timestamp is wanted", remedy: "write timestamp(" + e.text + ")", at: -1})
 	}
 	return until{e}
 }
