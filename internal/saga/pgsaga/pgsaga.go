@@ -189,7 +189,7 @@ func (s *Store) Reset(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	<-s.ended
-	ctx, cancel := context.WithTimeout(context.Background(), s.lease)
+	ctx, cancel := context.WithTimeout(context.Background(), min(s.lease, 10*time.Second))
 	defer cancel()
 	err := s.leave(ctx)
 	s.pool.Close()

@@ -3,6 +3,7 @@ package pgsaga_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -36,7 +37,7 @@ func TestConformance(t *testing.T) {
 		db := servers.Fresh(t, databases.Postgres)
 		return &sagatest.World{
 			Keeps: true,
-			Open:  func(t *testing.T) saga.Store { t.Helper(); return open(t, db, nil) },
+			Open:  func(t *testing.T) saga.Store { t.Helper(); return open(t, db, &pgsaga.Options{Lease: time.Hour}) },
 			Expire: func(t *testing.T) {
 				t.Helper()
 				if _, err := db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = '-infinity'"); err != nil {
