@@ -76,7 +76,8 @@ type Signal struct {
 
 // Outcome is what became of a change.
 type Outcome struct {
-	// Existing is the instance that has the idempotency key already, or the id, with its fingerprint: the change was left out.
+	// Existing is the instance that has the idempotency key already, or the id, with its fingerprint: the change was left out. What
+	// other changes of the same Commit do to it may be seen in it, or not.
 	Existing *Row
 	Print    string
 	// Orphan tells that the change creates a child of an instance that is not there, and was left out.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -224,7 +225,7 @@ func plain(r *saga.Row) string {
 	for _, at := range []*time.Time{&c.Started, &c.Ended, &c.Purge} {
 		*at = at.UTC()
 	}
-	return fmt.Sprintf("%+v %s", c, r.State)
+	return fmt.Sprintf("%+v %d bytes %.40s %08x", c, len(r.State), r.State, crc32.ChecksumIEEE(r.State))
 }
 
 func mustFence(t *testing.T, err error) {
