@@ -14,8 +14,6 @@ func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
 	if app == nil || faults.HasErrors() {
 		return app, faults
 	}
-	_, broken := compileSagas(app)
-	faults = append(faults, broken...)
 	_, err := contract.Compile(app)
 	if list, ok := errors.AsType[fault.List](err); ok {
 		return app, append(faults, list...)

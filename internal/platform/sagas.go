@@ -19,6 +19,7 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/saga"
 	"github.com/atollhq/atoll/internal/saga/define"
+	"github.com/atollhq/atoll/internal/saga/pgsaga"
 	"github.com/atollhq/atoll/internal/saga/sagahttp"
 	"github.com/atollhq/atoll/internal/saga/sqlitesaga"
 )
@@ -96,7 +97,7 @@ func (h *sagas) prepare(ctx context.Context, app *manifest.App) (*sagaChange, er
 }
 
 func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *sagaChange) error {
-	plans, faults := compileSagas(app)
+	all, faults := plans(app)
 	if err := faults.Err(); err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *saga
 		}
 		change.urls[s.Name] = url
 	}
-	commit, err := h.engine.Prepare(ctx, plans)
+	commit, err := h.engine.Prepare(ctx, all)
 	if err != nil {
 		return h.unreachable(app, err)
 	}
@@ -202,7 +203,7 @@ func (h *sagas) openStore(ctx context.Context, app *manifest.App) (saga.Store, e
 		}
 		return sqlitesaga.Open(ctx, filepath.Join(h.dir, "sagas.db"))
 	}
-	return nil, errors.New("no driver for " + url)
+	return pgsaga.Open(ctx, url, nil)
 }
 
 // compileKept makes a plan of a definition that instances run which were started by an earlier manifest. It was sound when they
@@ -220,24 +221,6 @@ func (h *sagas) compileKept(source []byte) (*saga.Plan, error) {
 	}
 	plan, faults := define.Compile(def, define.Options{Others: others})
 	return plan, faults.Err()
-}
-
-// compileSagas makes plans of the sagas of an App.
-func compileSagas(app *manifest.App) ([]*saga.Plan, fault.List) {
-	others := map[string]*manifest.Saga{}
-	for _, s := range app.Sagas {
-		others[s.Name] = s
-	}
-	var plans []*saga.Plan
-	var faults fault.List
-	for _, s := range app.Sagas {
-		plan, list := define.Compile(s, define.Options{Others: others})
-		faults = append(faults, list...)
-		if plan != nil {
-			plans = append(plans, plan)
-		}
-	}
-	return plans, faults
 }
 
 // entrance is where a service finds sagas; its listener is opened the first time. The caller holds mu.

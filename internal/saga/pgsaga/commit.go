@@ -97,7 +97,7 @@ func (w *work) fence(b *pgx.Batch, changes []*saga.Change) error {
 	return nil
 }
 
-// segment is how many changes can be made together: as long as each is of another instance, and has another key.
+// segment is how many changes can be made together: as long as each is of another instance, has another key, and is no child of one.
 func segment(changes []*saga.Change) int {
 	seen := map[[2]string]bool{}
 	for i, c := range changes {
@@ -107,6 +107,9 @@ func segment(changes []*saga.Change) int {
 		keys := [][2]string{{"", c.Row.ID}}
 		if c.Create != nil && c.Create.Idem != "" {
 			keys = append(keys, [2]string{"/" + c.Row.Saga, c.Create.Idem})
+		}
+		if seen[[2]string{"", c.Row.Parent}] {
+			return i
 		}
 		for _, k := range keys {
 			if seen[k] {
@@ -149,9 +152,10 @@ func (w *work) run(ctx context.Context, conn *pgxpool.Conn, changes []*saga.Chan
 			continue
 		}
 		o, there := existing[clean(c.Row.ID)]
-		if !there {
+		if !there && c.Row.Parent == "" {
 			return fenced("another engine has made %s", c.Row.ID)
 		}
+		o.Orphan = !there
 		out[i] = o
 	}
 	follow := &pgx.Batch{}
@@ -202,12 +206,16 @@ func notNull(b []byte) []byte {
 	return b
 }
 
-// queueCreates queues the creation of instances, but of those whose id or key is there; made becomes those that were made.
+// leftOut tells whether a change was not made.
+func leftOut(o *saga.Outcome) bool { return o.Existing != nil || o.Orphan }
+
+// queueCreates queues the creation of instances, but of those whose id or key is there, or whose parent is not; made becomes those that were made.
 func queueCreates(b *pgx.Batch, creates []*saga.Change, made map[string]bool) {
 	v := columnsOf(creates)
 	b.Queue(`INSERT INTO instances (id, saga, hash, key, shard, parent, started, idem, print, phase, step, error, wake, ended, purge, rev, state)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::int[],
 			$11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[])
+			AS u (id, saga, hash, key, shard, parent) WHERE u.parent = '' OR EXISTS (SELECT FROM instances p WHERE p.id = u.parent)
 		ON CONFLICT DO NOTHING RETURNING id, rev`, v.id, v.saga, v.hash, v.key, v.shard, v.parent, v.started, v.idem, v.print, v.phase,
 		v.step, v.error, v.wake, v.ended, v.purge, v.rev, v.state).Query(func(rows pgx.Rows) error {
 		var id string
@@ -264,7 +272,7 @@ func (w *work) follow(b *pgx.Batch, changes []*saga.Change, out []saga.Outcome) 
 	var revs, taken []int64
 	var records [][]byte
 	for i, c := range changes {
-		if out[i].Existing != nil {
+		if leftOut(&out[i]) {
 			continue
 		}
 		taken = append(taken, c.Taken...)
@@ -276,7 +284,7 @@ func (w *work) follow(b *pgx.Batch, changes []*saga.Change, out []saga.Outcome) 
 		b.Queue("INSERT INTO history SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])", ids, revs, records)
 	}
 	for i, c := range changes {
-		if c.Row != nil && out[i].Existing == nil {
+		if c.Row != nil && !leftOut(&out[i]) {
 			w.one(b, c, &out[i])
 		}
 	}
@@ -353,12 +361,12 @@ func (s *Store) made(rows pgx.Rows) (out []saga.Signal, foreign bool, err error)
 func (w *work) sends(b *pgx.Batch, changes []*saga.Change, out []saga.Outcome) {
 	born := map[string]int{}
 	for i, c := range changes {
-		if c.Row != nil && c.Create != nil && out[i].Existing == nil {
+		if c.Row != nil && c.Create != nil && !leftOut(&out[i]) {
 			born[c.Row.ID] = i
 		}
 	}
 	for i, c := range changes {
-		if out[i].Existing != nil {
+		if leftOut(&out[i]) {
 			continue
 		}
 		kept := slices.DeleteFunc(slices.Clone(c.Send), func(sig saga.Signal) bool { return born[sig.Instance] > i })

@@ -230,3 +230,8 @@ func (s *Store) Marks(ctx context.Context) (map[string]time.Time, error) {
 	})
 	return out, err
 }
+
+// Hashes implements saga.Store.
+func (s *Store) Hashes(ctx context.Context) ([]string, error) {
+	return ask(ctx, s, "read definitions that are run", "SELECT DISTINCT hash FROM instances WHERE phase < 4 ORDER BY hash", nil, pgx.RowTo[string])
+}
