@@ -167,7 +167,7 @@ func wakeOf(s *State) Wake {
 	switch {
 	case s.Phase.Ended():
 		return WakeNever
-	case s.Flying():
+	case s.Busy():
 		return WakeActive
 	case wake.IsZero():
 		return WakeNever
@@ -211,7 +211,7 @@ func (e *Engine) spawn(g *group, c *Change, parent *actor, sp *Spawn) {
 		return
 	}
 	m, eff, err := Begin(plan, Opening{
-		ID: sp.ID, Input: sp.Input, At: time.Now(), Trace: ps.Trace, Parent: parent.id, Depth: ps.Depth + 1, By: "saga/" + ps.Saga,
+		ID: sp.ID, Input: sp.Input, At: time.Now(), Trace: ps.Trace, Parent: parent.id, Depth: ps.Depth + 1, Held: ps.locks(), By: "saga/" + ps.Saga,
 	})
 	if err != nil {
 		fail(err)

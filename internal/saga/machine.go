@@ -48,13 +48,14 @@ type Opening struct {
 	Trace  string
 	Parent string
 	Depth  int
-	By     string // who starts it
+	Held   []string // locks of the parent, and of its parents
+	By     string   // who starts it
 }
 
 // Begin makes a new instance. An error is a *fault.Error; there is no instance then.
 func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 	s := &State{
-		ID: o.ID, Saga: plan.Name, Hash: plan.Hash, Input: o.Input, Phase: Running, Parent: o.Parent, Depth: o.Depth, Trace: o.Trace,
+		ID: o.ID, Saga: plan.Name, Hash: plan.Hash, Input: o.Input, Phase: Running, Parent: o.Parent, Depth: o.Depth, Held: o.Held, Trace: o.Trace,
 		Started: o.At, Steps: make([]StepState, len(plan.Steps)),
 	}
 	if len(s.Input) == 0 {
@@ -88,6 +89,9 @@ func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 	}
 	if plan.Timeout > 0 {
 		s.Deadline = o.At.Add(plan.Timeout)
+	}
+	if slices.Contains(s.Held, s.Lock) {
+		s.Lock = ""
 	}
 	m.record(Record{Kind: RecordStarted, By: o.By, Text: s.Key})
 	if s.Lock != "" {

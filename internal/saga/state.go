@@ -2,6 +2,7 @@ package saga
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,7 @@ type State struct {
 	Back     bool            `json:"back,omitempty"`   // it is being compensated, or was
 	Lock     string          `json:"lock,omitempty"`   // that it holds or waits for
 	Locked   bool            `json:"locked,omitempty"` // it holds Lock
+	Held     []string        `json:"held,omitempty"`   // locks of the instances that it is a step of: it needs none of them itself
 	Parent   string          `json:"parent,omitempty"` // id of the instance that it is a step of
 	Depth    int             `json:"depth,omitempty"`  // how many sagas it lies within
 	Trace    string          `json:"trace,omitempty"`  // traceparent
@@ -131,8 +133,12 @@ func (s *State) Clone() *State {
 	return &out
 }
 
-// Flying tells whether some attempt is under way.
-func (s *State) Flying() bool {
+// Busy tells whether some attempt is under way, or the instance waits for its lock, which may be granted without a word when an engine
+// ends: such an instance must not be left to itself.
+func (s *State) Busy() bool {
+	if s.Lock != "" && !s.Locked && !s.Phase.Ended() && !s.Back {
+		return true
+	}
 	for i := range s.Steps {
 		for j := range s.Steps[i].Tasks {
 			if s.Steps[i].Tasks[j].flying() {
@@ -141,6 +147,14 @@ func (s *State) Flying() bool {
 		}
 	}
 	return false
+}
+
+// locks are those that a child need not take.
+func (s *State) locks() []string {
+	if s.Lock == "" {
+		return s.Held
+	}
+	return append(slices.Clone(s.Held), s.Lock)
 }
 
 // Wake is when something is due without anything happening; zero for never.
