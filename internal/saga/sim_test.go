@@ -286,13 +286,11 @@ func (s *simulation) life(instances int, last bool) {
 		if _, again := s.asked[key]; !again {
 			s.asked[key] = s.rng.IntN(len(s.defs))
 		}
+		def := s.defs[s.asked[key]]
 		pause := time.Duration(s.rng.IntN(3000)) * time.Millisecond
 		wait.Go(func() {
 			time.Sleep(pause) //nolint:forbidigo // in a bubble
-			mu.Lock()
-			def := s.asked[key]
-			mu.Unlock()
-			i, err := e.Start(s.t.Context(), saga.Ask{Saga: s.defs[def].Name, Idem: key, Input: input(key)})
+			i, err := e.Start(s.t.Context(), saga.Ask{Saga: def.Name, Idem: key, Input: input(key)})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
