@@ -46,7 +46,7 @@ func bodies(tb testing.TB, values ...string) []saga.Template {
 
 func TestValuesBecomeJSON(t *testing.T) {
 	sc := &saga.Scope{
-		Input: json.RawMessage(`{"a":7,"b":2.5,"big":9007199254740993,"five":5.0,"t":"é \"x\" <b>&","n":null,"l":[1,"two"],"o":{"z":1,"y":2},"html":"<>"}`),
+		Input: json.RawMessage(`{"a":7,"b":2.5,"big":9007199254740993,"five":5.0,"t":"é \"x\" <b>&","dup":1,"dup":2,"n":null,"l":[1,"two"],"o":{"z":1,"y":2},"html":"<>"}`),
 		Saga:  saga.Info{Started: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600))},
 		Steps: map[string]json.RawMessage{},
 	}
@@ -62,6 +62,8 @@ func TestValuesBecomeJSON(t *testing.T) {
 		{`a ${input.a} ${input.b} ${input.t} $${x}`, `"a 7 2.5 é \"x\" <b>& ${x}"`},
 		{`${input.html + "\n"}`, `"<>\n"`},
 		{`${input.n}`, `null`},
+		{`${input.dup}`, `2`},
+		{`${dyn(input.dup)}`, `2`},
 		{`${input.l}`, `[1,"two"]`},
 		{`${dyn(input.o)}`, `{"y":2,"z":1}`},
 		{`${ {"b": 1, "a": [true, null]} }`, `{"a":[true,null],"b":1}`},

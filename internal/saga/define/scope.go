@@ -23,12 +23,12 @@ const (
 
 // scope is what expressions of one place may read.
 type scope struct {
-	env    *cel.Env
-	reads  []string // variables, such as input and steps
-	steps  []int    // of which steps the outputs
-	step   int      // to which the place belongs; -1: to none
-	undo   bool
-	saga   *manifest.Saga
+	env   *cel.Env
+	reads []string // variables, such as input and steps
+	steps []int    // of which steps the outputs
+	step  int      // to which the place belongs; -1: to none
+	undo  bool
+	saga  *manifest.Saga
 }
 
 // newEnv is what all expressions have in common.
