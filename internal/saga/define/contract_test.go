@@ -104,6 +104,7 @@ steps:
   - {step: c, pivot: true, do: {call: POST stock/c, async: {}}, timeout: 5s}
   - {step: d, each: {in: "${[1]}"}, do: DELETE stock/d}
   - {step: e, wait: {event: order.placed, key: a}}
+  - {step: f, do: POST stock/f, retry: {attempts: 3}}
 `, define.Options{})
 	a, b, c, d, e := plan.Steps[0], plan.Steps[1], plan.Steps[2], plan.Steps[3], plan.Steps[4]
 	const half, minute = 500 * time.Millisecond, time.Minute
@@ -118,6 +119,7 @@ steps:
 		"what refuses as written": b.Do.Refused(503) && !b.Do.Refused(409),
 		"body of a POST":          a.Do.Body != nil && a.Undo.Body != nil,
 		"no body of GET, DELETE":  b.Do.Body == nil && d.Do.Body == nil,
+		"few tries as written":    plan.Steps[5].Retry.Attempts == 3 && plan.Steps[5].Again.Attempts == 20,
 		"no undo":                 b.Undo == nil,
 		"time of async":           c.Do.Async.Timeout == 24*time.Hour && c.Do.Async.Topic == "",
 		"items at once":           d.AtOnce == 8,

@@ -81,6 +81,7 @@ func TestValuesBecomeJSON(t *testing.T) {
 		{`{"b": "${input.a}", "a": [1, "${input.a}", {"c": null}], "n": 12345678901234567890}`, `{"a":[1,7,{"c":null}],"b":7,"n":12345678901234567890}`},
 		{`{}`, `{}`},
 		{``, `""`},
+		{`x${r'\'}${'\'}'}${br"\".size()}y`, `"x\\'}1y"`},
 		{`$${`, `"${"`},
 		{`$$ $ {}`, `"$$ $ {}"`},
 	}
@@ -213,6 +214,23 @@ func TestExpressionsAreEvaluatedSideBySide(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Most of what bodies are made of is selected, thousands of times a second: it must not be decoded for that.
+func TestASelectionIsReadWithoutDecoding(t *testing.T) {
+	pair := bodies(t, `{"o": "${input.o.a}", "l": "${input.l[1]}", "t": "x${input.o.a}"}`, `{"o": "${dyn(input.o.a)}", "l": "${dyn(input.l[1])}", "t": "x${dyn(input.o.a)}"}`)
+	input := json.RawMessage(`{"o":{"b":[1,2],"a":"x"},"l":[{"a":1},{"a":2}]}`)
+	var allocations [2]float64
+	for i, body := range pair {
+		allocations[i] = testing.AllocsPerRun(50, func() {
+			if _, err := body.Value(&saga.Scope{Input: input}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if allocations[0] > 6 || allocations[1] < 3*allocations[0] {
+		t.Errorf("%.0f allocations, where CEL needs %.0f", allocations[0], allocations[1])
+	}
 }
 
 // documents generates JSON with few keys, so that paths often lead somewhere.
