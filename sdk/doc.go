@@ -9,6 +9,8 @@
 //     document after RFC 9457.
 //   - [Publisher] publishes events, [OnEvent] takes deliveries.
 //   - [Outbox] publishes by the service's own transactions, [Inbox] makes an event's effect once.
+//   - [Barrier] makes the effect of a saga's step once, whatever order its calls come in.
+//   - [Sagas] starts sagas and waits for them, [CompleteStep] and [RefuseStep] end their async steps, [NewSaga] builds definitions.
 //   - [VerifyWebhook] tells whether a webhook is signed by who shares a secret.
 //   - [DecodeJSON] and [WriteJSON] are bounded, and say where a bad document is bad.
 //

@@ -14,6 +14,7 @@ const (
 	CodeDatabaseURL    = fault.CodeSDKDatabaseURL
 	CodeNoEvents       = fault.CodeSDKNoEvents
 	CodeNoDialect      = fault.CodeSDKNoDialect
+	CodeNoSagas        = fault.CodeSDKNoSagas
 
 	CodeWebhookMissing   = fault.CodeWebhookSignatureMissing
 	CodeWebhookMalformed = fault.CodeWebhookSignatureMalformed

@@ -46,6 +46,7 @@ type route struct {
 	path        string   // as the manifest has it
 	verifier    Verifier // nil if requests need no signature
 	publish     string   // the topic, or "" if requests go to a service
+	start       string   // the saga, or "" if requests start none
 }
 
 // compiler turns a manifest into a snapshot and collects what is wrong on the way.
@@ -176,8 +177,7 @@ func (c *compiler) compileRoutes() {
 		case m.Publish != "":
 			c.compilePublish(m)
 		case m.Start != "":
-			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s starts a saga, and there is nothing that runs sagas here", m.Path).
-				Fix("let it go to a service: to: NAME"))
+			c.compileStart(m)
 		case !known:
 			c.fail(m.At, fault.New(fault.CodeGatewayRoute, "route %s goes to service %q, which does not exist", m.Path, m.To).
 				Fix("name a service of this application"))
@@ -202,7 +202,7 @@ func (c *compiler) route(m *manifest.Route, e *Entry) *route {
 		name: e.pattern(), to: m.To, strip: strings.TrimSuffix(m.Strip, "/"), rewrite: strings.TrimSuffix(m.Rewrite, "/"),
 		timeout: g.Timeout.Std(), tryTimeout: m.TryTimeout.Std(), tries: cmp.Or(m.Tries, 3),
 		body: int64(cmp.Or(m.Body, g.Body, 10_000_000)), cors: c.snap.cors,
-		path: m.Path, verifier: c.compileWebhook(m), publish: m.Publish,
+		path: m.Path, verifier: c.compileWebhook(m), publish: m.Publish, start: m.Start,
 	}
 	if m.Timeout != nil {
 		r.timeout = m.Timeout.Std()

@@ -31,6 +31,8 @@ type Options struct {
 	Webhook func(m manifest.Webhook, secret string) (Verifier, error)
 	// Publisher takes what arrives on routes that publish. Nil means that such routes are refused.
 	Publisher Publisher
+	// Starter starts sagas with what arrives on routes that start them. Nil means that such routes are refused.
+	Starter Starter
 	// LimitKeys is how many counters of limits are kept; 0 means 131,072, some 10 MB.
 	LimitKeys int
 	// Drain is how long requests in flight may take when Serve ends; 0 means 10 s.

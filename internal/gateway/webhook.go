@@ -82,7 +82,7 @@ func (c *compiler) compilePublish(m *manifest.Route) {
 
 // methods are those that a route takes: what it publishes must have a body.
 func methods(m *manifest.Route) []string {
-	if m.Publish != "" && len(m.Methods) == 0 {
+	if m.To == "" && len(m.Methods) == 0 {
 		return []string{http.MethodPost}
 	}
 	return upper(m.Methods)
@@ -91,7 +91,7 @@ func methods(m *manifest.Route) []string {
 // takeBody is what the gateway does with the whole body of a request, or nil if it need not see it.
 func (v *visit) takeBody() func(ctx context.Context, body []byte) *relay.Reply {
 	rt := v.route
-	if rt.verifier == nil && rt.publish == "" {
+	if rt.verifier == nil && rt.publish == "" && rt.start == "" {
 		return nil
 	}
 	return func(ctx context.Context, body []byte) *relay.Reply {
@@ -106,10 +106,13 @@ func (v *visit) takeBody() func(ctx context.Context, body []byte) *relay.Reply {
 			m.Source = "/webhooks" + rt.path
 			m.ID, m.Kind = rt.verifier.Delivery(v.r.Header, body)
 		}
-		if rt.publish == "" {
-			return nil
+		switch {
+		case rt.publish != "":
+			return v.publish(ctx, m)
+		case rt.start != "":
+			return v.start(ctx, m)
 		}
-		return v.publish(ctx, m)
+		return nil
 	}
 }
 

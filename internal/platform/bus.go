@@ -33,6 +33,7 @@ type eventBus struct {
 	copyName string // of an isolated copy, or ""
 	listen   func(ctx context.Context, service string) (net.Listener, error)
 	deliver  func(sub *subscriber) bus.Deliverer
+	toSagas  func(topic string) bus.Subscription
 	warn     func(*fault.Error)
 	options  bus.Options
 	log      *slog.Logger
@@ -329,6 +330,9 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 		if contracts.Has(t.Name) {
 			c.Topics[t.Name].Contract = contracts
 		}
+	}
+	for _, topic := range sagaTopics(app) {
+		c.Subscriptions = append(c.Subscriptions, e.toSagas(topic))
 	}
 	for _, s := range app.Services {
 		p := bus.Publisher{File: app.FileOf(s)}

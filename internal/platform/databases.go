@@ -101,6 +101,17 @@ func (d *databases) postgres(ctx context.Context, app *manifest.App) (*postgres.
 	return server, nil
 }
 
+// provisionPostgres answers the URL of a database in PostgreSQL, of a service or of Atoll's own.
+func (d *databases) provisionPostgres(ctx context.Context, app *manifest.App, service string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, databaseLimit)
+	defer cancel()
+	server, err := d.postgres(ctx, app)
+	if err != nil {
+		return "", err
+	}
+	return server.Provision(ctx, service)
+}
+
 // own is the private server, which is started at the first need. One that is being started again is waited for.
 func (d *databases) own(ctx context.Context, app string) (*postgres.Server, error) {
 	d.mu.Lock()

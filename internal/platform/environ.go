@@ -23,7 +23,7 @@ func passed(name string) bool {
 }
 
 // environ is the whole environment of a service's replicas but for PORT and ATOLL_REPLICA, which each has its own of.
-func (p *Platform) environ(app *manifest.App, s *manifest.Service, database string, events eventURLs) ([]string, error) {
+func (p *Platform) environ(app *manifest.App, s *manifest.Service, f *found) ([]string, error) {
 	env := map[string]string{}
 	for _, entry := range os.Environ() {
 		if name, value, _ := strings.Cut(entry, "="); passed(name) {
@@ -47,10 +47,13 @@ func (p *Platform) environ(app *manifest.App, s *manifest.Service, database stri
 		}
 		env[manifest.SecretVariable(secret)] = value
 	}
-	if database != "" {
+	if database := f.databases[s.Name]; database != "" {
 		env["DATABASE_URL"] = database
 	}
-	if events.http != "" {
+	if url := f.sagas[s.Name]; url != "" {
+		env["SAGAS_URL"] = url
+	}
+	if events := f.events[s.Name]; events.http != "" {
 		env["EVENTS_URL"], env["NATS_URL"] = events.http, events.nats
 	}
 	for name, text := range s.Env {

@@ -20,6 +20,7 @@ import (
 	"github.com/atollhq/atoll/internal/relay/std"
 	"github.com/atollhq/atoll/internal/replica"
 	"github.com/atollhq/atoll/internal/replica/process"
+	"github.com/atollhq/atoll/internal/saga"
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/logfile"
 )
@@ -60,14 +61,16 @@ type Platform struct {
 	calls      *callListeners
 	bus        *eventBus
 	outboxes   *outboxes
+	sagas      *sagas
 	databases  *databases
 	supervisor *replica.Supervisor
 	edge       *edge
 	errors     *errorCounts
 	controls   controls
 
-	restless  restless   // of the goroutine that watches
-	reloading sync.Mutex // held while a manifest is put into force
+	telling   sync.WaitGroup // goroutines that publish what happened to sagas; they end before the bus
+	restless  restless       // of the goroutine that watches
+	reloading sync.Mutex     // held while a manifest is put into force
 
 	serving     sync.Mutex                  // orders what the relay is told
 	endpointsOf map[string][]relay.Endpoint // guarded by serving: the ready replicas, by service
@@ -127,7 +130,7 @@ func (p *Platform) load() (*manifest.App, fault.List, error) {
 // start starts the parts, each of which notes how it is ended.
 func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	for _, step := range []func(context.Context, *manifest.App) error{
-		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startBus, p.startSupervisor,
+		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startSagas, p.startBus, p.startSupervisor,
 	} {
 		if err := step(ctx, app); err != nil {
 			return err
@@ -141,9 +144,6 @@ func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	}
 	if p.o.Watch {
 		p.startWatch(ctx)
-	}
-	if len(app.Sagas) > 0 {
-		p.notice("sagas are declared: this version checks them, and does not run them yet")
 	}
 	return nil
 }
@@ -198,10 +198,10 @@ func (p *Platform) startRelay(context.Context, *manifest.App) error {
 	p.onEnd("relay", func(context.Context) error { return p.upstreams.Close() })
 	p.bus = &eventBus{
 		dir: p.state.path("events"), copyName: p.o.Copy, listen: p.driver.Listen, deliver: p.deliverer, warn: p.warn, log: p.log,
-		options: bus.Options{Logger: p.log, OnDead: p.deadLetter, OnLeft: p.left}, listeners: map[string]*publishing{},
+		options: bus.Options{Logger: p.log, OnDead: p.deadLetter, OnLeft: p.left}, listeners: map[string]*publishing{}, toSagas: p.sagaSubscription,
 	}
 	p.gateway = gateway.New(p.upstreams, &gateway.Options{
-		Logger: p.log, AccessLog: p.accessLog(), Webhook: newVerifier, Publisher: inbound{p.bus, p.log},
+		Logger: p.log, AccessLog: p.accessLog(), Webhook: newVerifier, Publisher: inbound{p.bus, p.log}, Starter: starter{p},
 	})
 	p.mesh = mesh.New(p.upstreams, &mesh.Options{Logger: p.log})
 	p.calls = &callListeners{
@@ -219,8 +219,18 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 	return nil
 }
 
+func (p *Platform) startSagas(context.Context, *manifest.App) error {
+	p.sagas = &sagas{
+		dir: p.state.path("sagas"), listen: p.driver.Listen, postgres: p.databases.provisionPostgres, caller: sagaCaller{p}, warn: p.warn, log: p.log,
+		options: saga.Options{Logger: p.log, OnParked: p.parked, OnBroken: p.sagasBroken}, listeners: map[string]*sagaEntrance{},
+	}
+	p.onEnd("sagas", p.sagas.close)
+	return nil
+}
+
 func (p *Platform) startBus(context.Context, *manifest.App) error {
 	p.onEnd("bus", p.bus.close)
+	p.onEnd("tellings", func(context.Context) error { p.telling.Wait(); return nil })
 	p.outboxes = &outboxes{bus: p.bus, log: p.log, warn: p.warn, say: p.sayOf, running: map[string]*forwarding{}}
 	p.onEnd("outboxes", func(context.Context) error { p.outboxes.close(); return nil })
 	return nil
@@ -232,6 +242,7 @@ func (p *Platform) startSupervisor(context.Context, *manifest.App) error {
 	})
 	p.onEnd("replicas", p.supervisor.Stop)
 	p.onEnd("deliveries", func(context.Context) error { p.bus.drain(); return nil })
+	p.onEnd("calls of sagas", func(context.Context) error { p.sagas.drain(); return nil })
 	p.edge = &edge{serve: p.gateway.Serve, log: p.log}
 	p.onEnd("gateway", func(context.Context) error { p.edge.close(); return nil })
 	return nil
@@ -253,7 +264,12 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
 	defer events.end()
-	services, err := p.services(app, urls, events.urls)
+	sagas, err := p.sagas.prepare(ctx, app)
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
+	defer sagas.end()
+	services, err := p.services(app, &found{urls, events.urls, sagas.urls})
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
@@ -279,6 +295,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.app = app
 	p.mu.Unlock()
 	commitOutboxes(ctx)
+	sagas.commit()
 	p.supervisor.Apply(services) //nolint:contextcheck // what it starts ends by Stop, not with this call
 	dropCalls()
 	p.declare(app)
@@ -335,11 +352,18 @@ func protocols(apps ...*manifest.App) map[string]manifest.Protocol {
 	return out
 }
 
+// found is what services find in their environments, by service.
+type found struct {
+	databases map[string]string
+	events    map[string]eventURLs
+	sagas     map[string]string
+}
+
 // services is what the supervisor is told.
-func (p *Platform) services(app *manifest.App, databases map[string]string, events map[string]eventURLs) ([]replica.Service, error) {
+func (p *Platform) services(app *manifest.App, f *found) ([]replica.Service, error) {
 	out := make([]replica.Service, 0, len(app.Services))
 	for _, s := range app.Services {
-		env, err := p.environ(app, s, databases[s.Name], events[s.Name])
+		env, err := p.environ(app, s, f)
 		if err != nil {
 			return nil, err
 		}

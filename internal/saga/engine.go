@@ -102,13 +102,12 @@ type Engine struct {
 	wait          sync.WaitGroup // for the engine's own goroutines
 	handling      *handlers      // goroutines that handle what a commit led to
 	claims        chan struct{}  // holds one: claim at once
-	lastClaim     atomic.Pointer[Claim]
-	rescheduled   chan struct{} // holds one: there are other plans
+	rescheduled   chan struct{}  // holds one: there are other plans
 	stopCommitter context.CancelFunc
 	committed     chan struct{} // closed when the committer has ended
 }
 
-// Open returns an engine on a store, and begins to go on with what an earlier one has left. The engine does not close the store.
+// Open returns an engine on a store, which takes instances and does nothing with them until Run. The engine does not close the store.
 func Open(ctx context.Context, store Store, caller Caller, opts *Options) (*Engine, error) {
 	e := &Engine{
 		store: store, caller: caller, o: opts.withDefaults(), actors: map[string]*actor{}, owned: map[int]bool{}, taking: map[int64]bool{},
@@ -121,36 +120,38 @@ func Open(ctx context.Context, store Store, caller Caller, opts *Options) (*Engi
 	if err := e.plans.load(ctx); err != nil {
 		return nil, fmt.Errorf("open sagas: %w", err)
 	}
-	claim, err := store.Claim(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open sagas: %w", err)
-	}
 	life := context.WithoutCancel(ctx)
 	e.calling, e.endCalls = context.WithCancel(life)
 	e.running, e.stop = context.WithCancel(life)
 	committing, stopCommitter := context.WithCancel(life)
 	e.stopCommitter = stopCommitter
 	go e.commitAll(committing)
-	e.take(&claim)
+	return e, nil
+}
+
+// Run begins to go on with what an earlier engine has left, and with all that is started. It is called once.
+func (e *Engine) Run() {
+	e.claims <- struct{}{}
+	e.wait.Go(func() { e.keepClaim(e.running) })
 	e.wait.Go(func() { e.timers.run(e.running) })
-	e.wait.Go(func() { e.keepClaim(e.running, claim) })
 	e.wait.Go(func() { e.sweep(e.running) })
 	e.wait.Go(func() { e.watchSignals(e.running) })
 	e.wait.Go(func() { e.schedule(e.running) })
 	e.wait.Go(func() { e.purge(e.running) })
-	return e, nil
 }
 
-// Apply puts plans into force: new instances run these. Those that run keep what they began with.
-func (e *Engine) Apply(ctx context.Context, all []*Plan) error {
-	if err := e.plans.apply(ctx, all); err != nil {
-		return err
+// Prepare keeps plans; what it returns puts them into force: new instances run these. Those that run keep what they began with.
+func (e *Engine) Prepare(ctx context.Context, all []*Plan) (commit func(), err error) {
+	if err := e.plans.save(ctx, all); err != nil {
+		return nil, err
 	}
-	select {
-	case e.rescheduled <- struct{}{}:
-	default:
-	}
-	return nil
+	return func() {
+		e.plans.apply(all)
+		select {
+		case e.rescheduled <- struct{}{}:
+		default:
+		}
+	}, nil
 }
 
 // Drain ends the calling: no call begins any more, and those under way may end, within Options.Drain. What has not ended goes on

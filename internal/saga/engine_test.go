@@ -102,9 +102,13 @@ func (r *rig) open() {
 	for _, p := range r.plans {
 		all = append(all, p)
 	}
-	if err := e.Apply(r.t.Context(), all); err != nil {
+	commit, err := e.Prepare(r.t.Context(), all)
+	if err != nil {
 		r.t.Fatal(err)
 	}
+	commit()
+	e.Run()
+	synctest.Wait() // it owns its shards
 	r.Engine = e
 }
 

@@ -39,13 +39,18 @@ func (p *plans) load(ctx context.Context) error {
 	return nil
 }
 
-// apply puts plans into force.
-func (p *plans) apply(ctx context.Context, all []*Plan) error {
+// save keeps plans.
+func (p *plans) save(ctx context.Context, all []*Plan) error {
 	for _, plan := range all {
 		if err := p.store.SavePlan(ctx, plan.Hash, plan.Name, plan.Source); err != nil {
 			return fmt.Errorf("keep definition of saga %s: %w", plan.Name, err)
 		}
 	}
+	return nil
+}
+
+// apply puts plans into force that are kept.
+func (p *plans) apply(all []*Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.byName = map[string]*Plan{}
@@ -53,7 +58,6 @@ func (p *plans) apply(ctx context.Context, all []*Plan) error {
 		p.byName[plan.Name] = plan
 		p.hashes[plan.Hash] = plan
 	}
-	return nil
 }
 
 // current is the plan that new instances of a saga run.

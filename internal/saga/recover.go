@@ -43,8 +43,9 @@ func (e *Engine) take(c *Claim) {
 	}
 }
 
-// keepClaim claims again in time, until ctx ends.
-func (e *Engine) keepClaim(ctx context.Context, c Claim) {
+// keepClaim claims shards, and again in time, until ctx ends.
+func (e *Engine) keepClaim(ctx context.Context) {
+	var c Claim
 	for {
 		var due <-chan time.Time
 		timer := time.NewTimer(c.Again)

@@ -46,8 +46,8 @@ type Change struct {
 	Records []byte   // lines of history, JSON; nil for none
 	Forget  []string // tasks that no longer wait for events; done before Await
 	Await   []Waiter
+	Release string   // lock to give up, whether it is held or waited for; done before Acquire
 	Acquire string   // lock to take, or to wait for; taking it again changes nothing
-	Release string   // lock to give up, whether it is held or waited for
 	Taken   []int64  // signals that led to the change
 	Send    []Signal // to other instances
 }
@@ -58,7 +58,8 @@ type Origin struct {
 	Print string // fingerprint of the input
 }
 
-// Waiter is a task that waits for an event.
+// Waiter is a task that waits for an event. It waits until it is forgotten, and is told of each event that comes. Where some came
+// before it waited, it is told of the oldest of those that are not older than its instance.
 type Waiter struct {
 	Task    string
 	Channel string // topic, and what of the event is compared
@@ -75,7 +76,8 @@ type Signal struct {
 
 // Outcome is what became of a change.
 type Outcome struct {
-	// Existing is the instance that has the idempotency key already, with its fingerprint: the change was left out.
+	// Existing is the instance that has the idempotency key already, or the id, with its fingerprint: the change was left out. What
+	// other changes of the same Commit do to it may be seen in it, or not.
 	Existing *Row
 	Print    string
 	// Orphan tells that the change creates a child of an instance that is not there, and was left out.

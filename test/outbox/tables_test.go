@@ -58,7 +58,7 @@ func inTx(t *testing.T, db *sql.DB, f func(*sql.Tx) error) error {
 }
 
 func TestTheSchemasAreThoseThatAtollReads(t *testing.T) {
-	files, err := filepath.Glob("../../sdk/schema/*.sql")
+	files, err := filepath.Glob("../../sdk/schema/*box_*.sql")
 	if err != nil || len(files) != 6 {
 		t.Fatalf("%v, %v", files, err)
 	}

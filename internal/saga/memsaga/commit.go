@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,10 +48,6 @@ func (s *Store) check(changes []*saga.Change) error {
 		if c.Row.Rev != rev+1 || there == (c.Create != nil) {
 			return fmt.Errorf("%s is at revision %d, and not before %d: %w", c.Row.ID, rev, c.Row.Rev, saga.ErrFenced)
 		}
-		var records []json.RawMessage
-		if c.Records != nil && json.Unmarshal(c.Records, &records) != nil {
-			return fmt.Errorf("the history of %s is no list in JSON: %.40s", c.Row.ID, c.Records)
-		}
 		revs[c.Row.ID] = c.Row.Rev
 	}
 	return nil
@@ -76,9 +71,7 @@ func (s *Store) apply(c *saga.Change) saga.Outcome {
 			in = s.create(c)
 		}
 		s.set(in, c.Row)
-		var records []json.RawMessage
-		_ = json.Unmarshal(c.Records, &records) // check has found it sound
-		in.history = append(in.history, records...)
+		in.history = append(in.history, c.Records...)
 		for _, name := range c.Forget {
 			s.forget(in, name)
 		}
@@ -201,15 +194,7 @@ func (s *Store) release(in *instance, lock string) []saga.Signal {
 	if at > 0 {
 		return nil
 	}
-	return s.send([]saga.Signal{{Instance: queue[0], Event: granted()}})
-}
-
-func granted() json.RawMessage {
-	text, err := json.Marshal(saga.Event{Kind: saga.EventGranted})
-	if err != nil {
-		panic("memsaga: an event that is no JSON: " + err.Error())
-	}
-	return text
+	return s.send([]saga.Signal{saga.GrantedSignal(queue[0])})
 }
 
 // Send implements saga.Store.

@@ -45,7 +45,7 @@ type (
 type instance struct {
 	row     saga.Row
 	origin  saga.Origin
-	history []json.RawMessage
+	history []byte
 	waits   map[string]address // by task
 	locks   []string
 	signals map[int64]bool
@@ -185,7 +185,7 @@ func (s *Store) History(_ context.Context, id string) ([]json.RawMessage, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if in := s.rows[id]; in != nil {
-		return slices.Clone(in.history), nil
+		return saga.Lines(in.history)
 	}
 	return nil, nil
 }

@@ -10,6 +10,11 @@
 // With Options.Events the file also holds the service's outbox and inbox. Add publishes what a transaction makes, once
 // that is committed and only then; On takes deliveries, and makes the effect of an event once.
 //
+// # Sagas
+//
+// With Options.Sagas the file also holds the barrier of the service's steps. Step makes the effect of a step once, and undoes
+// it once, in whatever order the calls come.
+//
 // # Ordering and backpressure
 //
 // Functions run one after another, in the order in which they came. The queue holds 256; a Write beyond waits
@@ -38,6 +43,9 @@ type Options struct {
 
 	// Events says that the service publishes by Add or takes events by On.
 	Events bool
+
+	// Sagas says that the service takes steps of sagas by Step.
+	Sagas bool
 }
 
 // DB is a database that is open. It is safe for concurrent use.
@@ -51,6 +59,8 @@ type DB struct {
 
 	outbox *sdk.Outbox // nil without Options.Events, as is inbox
 	inbox  *sdk.Inbox
+
+	barrier *sdk.Barrier // nil without Options.Sagas
 
 	mu      sync.Mutex    // guards changed
 	changed chan struct{} // closed and replaced at each commit
@@ -85,6 +95,9 @@ func Open(ctx context.Context, path string, migrations []string, opts *Options) 
 	db.read.SetMaxOpenConns(4)
 	if opts != nil && opts.Events {
 		err = db.setupEvents(ctx)
+	}
+	if err == nil && opts != nil && opts.Sagas {
+		err = db.setupSagas(ctx)
 	}
 	if err == nil {
 		err = db.migrate(ctx, migrations)

@@ -1,0 +1,6 @@
+package fault
+
+// Codes of sagas in the Go SDK.
+const (
+	CodeSDKNoSagas Code = "sdk-no-sagas"
+)
