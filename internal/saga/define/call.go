@@ -114,14 +114,21 @@ func (c *compiler) reach(path, method, service, target string) *operation {
 	return op
 }
 
-// maxHeld is how many types are held against schemas, since both may refer to themselves.
-const maxHeld = 20_000
+// pair is an object's type and the schema that it is held against. Each is looked at once in a value, since both may refer to
+// themselves.
+type pair struct {
+	typ    string
+	schema uintptr
+}
 
 // fits holds a value against the schema of where it goes, as far as can be told without running.
 func (c *compiler) fits(v *value, want schema, depth int) {
 	want, fields, ok := want.resolve()
 	if !ok || v.broken || depth > maxReferences {
 		return
+	}
+	if depth == 0 {
+		c.held = map[pair]bool{}
 	}
 	names, null := kinds(fields)
 	switch {
@@ -195,8 +202,11 @@ func (c *compiler) members(v *value, want schema, fields map[string]any, depth i
 // fitsType holds what is known of a type against a schema. What it is the type of is said to users.
 func (c *compiler) fitsType(path, what string, t *cel.Type, want schema, depth int) {
 	want, fields, ok := want.resolve()
-	if c.held++; !ok || depth > maxReferences || c.held > maxHeld {
+	if !ok || depth > maxReferences {
 		return
+	}
+	if depth == 0 {
+		c.held = map[pair]bool{}
 	}
 	names, _ := kinds(fields)
 	is := "of type " + typeName(t)
@@ -226,9 +236,11 @@ func (c *compiler) fitsType(path, what string, t *cel.Type, want schema, depth i
 // structFits holds the members of a type against a schema.
 func (c *compiler) structFits(path, what string, t *cel.Type, want schema, fields map[string]any, depth int) {
 	s := c.types.structOf(t)
-	if s == nil || c.types.byNode[nodeOf(fields)] == t.TypeName() {
+	both := pair{t.TypeName(), nodeOf(fields)}
+	if s == nil || c.types.byNode[both.schema] == both.typ || c.held[both] {
 		return
 	}
+	c.held[both] = true
 	for _, name := range requires(fields) {
 		if s.fields[name] == nil && !s.open {
 			c.find(path, fault.CodeSagaExpression, "write the body member by member", "%s is wanted in %s, and %s has none", name, want.name, what)

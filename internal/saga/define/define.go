@@ -28,7 +28,7 @@ const (
 	atOnce        = 8
 )
 
-// Options of Compile. The zero value compiles against nothing.
+// Options of Compile. The zero value compiles against nothing, as is right for a definition that was stored when it was in force.
 type Options struct {
 	Others map[string]*manifest.Saga // sagas by name, for children
 	// Contract answers the contract of a service, or nil where there is none that is known.
@@ -88,8 +88,8 @@ type compiler struct {
 	nodes   []saga.Node
 	plan    *saga.Plan
 	input   *cel.Type
-	outputs []*cel.Type // of steps
-	held    int         // how many types have been held against schemas
+	outputs []*cel.Type   // of steps
+	held    map[pair]bool // objects that have been held against schemas, of the value in hand
 	faults  fault.List
 }
 
@@ -149,7 +149,7 @@ func (c *compiler) step(i int) {
 	node := c.nodes[i]
 	p := &c.plan.Steps[i]
 	*p = saga.Step{
-		Name: m.Name, Role: node.Role, After: node.After, Before: node.Before, Revocable: node.Revocable,
+		Name: m.Name, Role: node.Role, After: node.After, Before: node.Before,
 		Retry: retry(m.Retry, node.Role == saga.Retriable), Again: retry(m.Retry, true),
 	}
 	if p.Again.Attempts < attemptsAfter {
@@ -175,6 +175,8 @@ func (c *compiler) step(i int) {
 		c.do(i, c.within(sc, false, variable{"step.key", cel.StringType}))
 	case m.Child != nil:
 		p.Kind, p.Child = saga.KindChild, m.Child.Saga
+		// Also of a definition that was stored once, whose child may be another by now: Shape would not have taken it otherwise.
+		p.Revocable = node.Role == saga.Compensatable && m.Undo == nil
 		c.outputs[i] = cel.DynType
 		c.child(sc, at("child"), p, m)
 	case m.Wait != nil:

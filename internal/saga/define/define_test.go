@@ -3,6 +3,7 @@ package define_test
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +17,15 @@ import (
 func compiled(tb testing.TB, text string, o define.Options) *saga.Plan {
 	tb.Helper()
 	app, faults := manifest.Load(tb.TempDir(), &manifest.Options{Overlay: map[string][]byte{
-		"atoll.yaml": []byte("app: shop\nservices: [{service: stock, run: x}, {service: billing, run: x}, {service: orders, run: x}]\nsagas: [saga.yaml]\n"),
+		"atoll.yaml": []byte("app: shop\nservices: [{service: stock, run: x}, {service: billing, run: x}, {service: orders, run: x}]\nsagas: [saga.yaml, s2.yaml]\n"),
 		"saga.yaml":  []byte(text),
+		"s2.yaml":    []byte("saga: s2\nsteps: {step: x, sleep: 1s}\n"),
 	}})
 	if faults.HasErrors() {
 		tb.Fatal(faults)
 	}
-	plan, faults := define.Compile(app.Sagas[0], o)
+	at := slices.IndexFunc(app.Sagas, func(s *manifest.Saga) bool { return s.File == "saga.yaml" })
+	plan, faults := define.Compile(app.Sagas[at], o)
 	if faults.HasErrors() {
 		var b strings.Builder
 		_ = faults.Render(&b, false)

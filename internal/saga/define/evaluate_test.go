@@ -46,7 +46,7 @@ func bodies(tb testing.TB, values ...string) []saga.Template {
 
 func TestValuesBecomeJSON(t *testing.T) {
 	sc := &saga.Scope{
-		Input: json.RawMessage(`{"a":7,"b":2.5,"big":9007199254740993,"five":5.0,"t":"é \"x\" <b>&","n":null,"l":[1,"two"],"o":{"z":1,"y":2},"html":"<>"}`),
+		Input: json.RawMessage(`{"a":7,"b":2.5,"big":9007199254740993,"five":5.0,"t":"é \"x\" <b>&","dup":1,"dup":2,"n":null,"l":[1,"two"],"o":{"z":1,"y":2},"html":"<>"}`),
 		Saga:  saga.Info{Started: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600))},
 		Steps: map[string]json.RawMessage{},
 	}
@@ -62,6 +62,8 @@ func TestValuesBecomeJSON(t *testing.T) {
 		{`a ${input.a} ${input.b} ${input.t} $${x}`, `"a 7 2.5 é \"x\" <b>& ${x}"`},
 		{`${input.html + "\n"}`, `"<>\n"`},
 		{`${input.n}`, `null`},
+		{`${input.dup}`, `2`},
+		{`${dyn(input.dup)}`, `2`},
 		{`${input.l}`, `[1,"two"]`},
 		{`${dyn(input.o)}`, `{"y":2,"z":1}`},
 		{`${ {"b": 1, "a": [true, null]} }`, `{"a":[true,null],"b":1}`},
@@ -79,6 +81,7 @@ func TestValuesBecomeJSON(t *testing.T) {
 		{`{"b": "${input.a}", "a": [1, "${input.a}", {"c": null}], "n": 12345678901234567890}`, `{"a":[1,7,{"c":null}],"b":7,"n":12345678901234567890}`},
 		{`{}`, `{}`},
 		{``, `""`},
+		{`x${r'\'}${'\'}'}${br"\".size()}y`, `"x\\'}1y"`},
 		{`$${`, `"${"`},
 		{`$$ $ {}`, `"$$ $ {}"`},
 	}
@@ -211,6 +214,23 @@ func TestExpressionsAreEvaluatedSideBySide(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Most of what bodies are made of is selected, thousands of times a second: it must not be decoded for that.
+func TestASelectionIsReadWithoutDecoding(t *testing.T) {
+	pair := bodies(t, `{"o": "${input.o.a}", "l": "${input.l[1]}", "t": "x${input.o.a}"}`, `{"o": "${dyn(input.o.a)}", "l": "${dyn(input.l[1])}", "t": "x${dyn(input.o.a)}"}`)
+	input := json.RawMessage(`{"o":{"b":[1,2],"a":"x"},"l":[{"a":1},{"a":2}]}`)
+	var allocations [2]float64
+	for i, body := range pair {
+		allocations[i] = testing.AllocsPerRun(50, func() {
+			if _, err := body.Value(&saga.Scope{Input: input}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if allocations[0] > 6 || allocations[1] < 3*allocations[0] {
+		t.Errorf("%.0f allocations, where CEL needs %.0f", allocations[0], allocations[1])
+	}
 }
 
 // documents generates JSON with few keys, so that paths often lead somewhere.
