@@ -460,3 +460,99 @@ func TestCancelCompensatesBeforeThePivotAndIsRefusedAfter(t *testing.T) {
 		}
 	})
 }
+
+// async is a saga whose second step may end later.
+func async() *manifest.Saga {
+	b := do("b")
+	b.Do.Async = &manifest.SagaAsync{Timeout: manifest.Duration(time.Hour), Event: "packed", Key: "${input.key}"}
+	return &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), b, decide("c")}}
+}
+
+func TestAPendingStepEndsByCallbackByEventOrNeverAndIsUndoneThen(t *testing.T) {
+	answer := saga.Result{Verdict: saga.Answered, Answer: saga.Answer{Status: 200, Body: json.RawMessage(`1`)}}
+	for name, c := range map[string]struct {
+		end   func(r *rig, id string)
+		phase saga.Phase
+		calls []string
+	}{
+		"callback": {func(r *rig, id string) {
+			for range 2 { // the answer to the first was lost
+				if err := r.Complete(r.t.Context(), id, "b", "test", answer); err != nil {
+					r.t.Errorf("callback: %v", err)
+				}
+			}
+		}, saga.Completed, []string{"a/do", "b/do", "c/do"}},
+		"refusal": {func(r *rig, id string) {
+			if err := r.Complete(r.t.Context(), id, "b", "test", saga.Result{Verdict: saga.Failure, Text: "no"}); err != nil {
+				r.t.Errorf("callback: %v", err)
+			}
+		}, saga.Compensated, []string{"a/do", "b/do", "a/undo"}},
+		"event": {func(r *rig, _ string) {
+			err := r.Deliver(r.t.Context(), &saga.Occurrence{Topic: "packed", Source: "x", ID: "1", Event: json.RawMessage(`{"subject":"k1"}`), Data: json.RawMessage(`1`)})
+			if err != nil {
+				r.t.Error(err)
+			}
+		}, saga.Completed, []string{"a/do", "b/do", "c/do"}},
+		"never": {func(*rig, string) {}, saga.Compensated, []string{"a/do", "b/do", "b/do", "b/undo", "a/undo"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, async())
+				defer r.Close()
+				n := 0
+				r.on["b/do"] = func(context.Context, *saga.Outgoing) saga.Result {
+					if n++; n > 1 {
+						return saga.Result{Verdict: saga.Unsent}
+					}
+					return status(202)
+				}
+				id := r.start("s", `{"key":"k1"}`).ID
+				synctest.Wait()
+				c.end(r, id)
+				r.want(r.end(id), c.phase, c.calls...)
+			})
+		})
+	}
+}
+
+func TestACallbackMayOvertakeTheAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, async())
+		defer r.Close()
+		r.on["b/do"] = func(ctx context.Context, o *saga.Outgoing) saga.Result {
+			if err := r.Complete(ctx, o.Instance, o.Label, "test", saga.Result{Verdict: saga.Answered, Answer: saga.Answer{Status: 200}}); err != nil {
+				t.Errorf("callback: %v", err)
+			}
+			return status(202)
+		}
+		r.want(r.end(r.start("s", `{"key":"k1"}`).ID), saga.Completed, "a/do", "b/do", "c/do")
+	})
+}
+
+func TestALockOutlastsTheEngine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		for _, p := range r.plans {
+			p.Lock = pick("order")
+		}
+		r.on["a/do"] = hangs
+		first := r.start("s", `{"order":"o1"}`)
+		second := r.start("s", `{"order":"o1"}`)
+		synctest.Wait()
+		r.Close()
+		r.open()
+		defer r.Close()
+		synctest.Wait()
+		if n := r.seen[second.ID+"/a/do"]; n > 0 {
+			t.Error("the second has begun, and the first has its lock")
+		}
+		r.mu.Lock()
+		r.on["a/do"] = nil
+		r.mu.Unlock()
+		for _, i := range []*saga.Instance{first, second} {
+			if end := r.end(i.ID); end.Phase != saga.Completed {
+				t.Errorf("%s: %s", end.Phase, end.Error)
+			}
+		}
+	})
+}

@@ -119,6 +119,13 @@ func (w *world) tell(e *saga.Event) {
 		w.fail("%s: %v", e.Kind, err)
 	}
 	w.took(&eff)
+	for id, a := range w.flights { // an answer to an attempt before that one
+		before := w.signature()
+		stale := &saga.Event{Kind: saga.EventAnswered, At: e.At, Task: id, Attempt: a.Number - 1, Undo: a.Undo, Result: saga.Result{Verdict: saga.Answered, Answer: saga.Answer{Status: 409}}}
+		if again, err := m.Handle(stale); err != nil || len(again.Calls) > 0 || before != w.signature() {
+			w.fail("an answer to an attempt that is over changes something")
+		}
+	}
 	if e.Kind == saga.EventAnswered { // the same answer once more
 		before := w.signature()
 		again, err := m.Handle(e)

@@ -400,6 +400,9 @@ func (m *Machine) told(e *Event) error {
 		return errCallback()
 	}
 	step := &m.plan.Steps[e.Task.Step]
+	if step.Do != nil && t.over(e.Result.Verdict == Failure) {
+		return nil // the same was told before, and the answer to that was lost
+	}
 	early := t.Status == Calling && step.Do != nil && step.Do.Async != nil // the callback has overtaken the answer
 	if m.s.Back || t.Status != Pending && t.Status != Waiting && !early {
 		return errCallback()

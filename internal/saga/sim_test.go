@@ -394,6 +394,8 @@ func (s *simulation) planOf(i *saga.Instance) *saga.Plan {
 
 // audit holds the books of the services against the engine's.
 func (s *simulation) audit() {
+	s.town.mu.Lock()
+	defer s.town.mu.Unlock()
 	rows, err := s.store.Find(s.t.Context(), &saga.Query{Limit: 1 << 20})
 	if err != nil {
 		s.t.Fatal(err)

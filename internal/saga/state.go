@@ -117,6 +117,14 @@ type Request struct {
 	Body    json.RawMessage   `json:"b,omitempty"`
 }
 
+// over tells whether a task has ended, as a refusal or not.
+func (t *Task) over(refused bool) bool {
+	if refused {
+		return t.Status == Refused || t.Status == Failed
+	}
+	return t.Status == Done
+}
+
 // flying tells whether an attempt is under way.
 func (t *Task) flying() bool {
 	return (t.Status == Calling || t.Status == Undoing) && t.Due.IsZero()

@@ -305,14 +305,14 @@ func (h *handler) complete(w http.ResponseWriter, r *http.Request, e *saga.Engin
 	}
 	var body struct {
 		Output  json.RawMessage `json:"output"`
-		Refused string          `json:"refused"`
+		Refused *string         `json:"refused"`
 	}
 	if err := decode(w, r, &body, `{"output": {"id": "s-17"}} or {"refused": "why"}`); err != nil {
 		return err
 	}
 	result := saga.Result{Verdict: saga.Answered, Answer: saga.Answer{Status: 200, Body: body.Output}, By: h.o.Service}
-	if body.Refused != "" {
-		result = saga.Result{Verdict: saga.Failure, Text: body.Refused, By: h.o.Service}
+	if body.Refused != nil {
+		result = saga.Result{Verdict: saga.Failure, Text: *body.Refused, By: h.o.Service}
 	}
 	if err := e.Complete(r.Context(), i.ID, step, "service "+h.o.Service, result); err != nil {
 		return err
