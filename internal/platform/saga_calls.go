@@ -298,11 +298,7 @@ func (s starter) start(ctx context.Context, o *gateway.Opening) (*saga.Instance,
 	if o.Subject != "" {
 		by += " " + o.Subject
 	}
-	i, err := engine.Start(ctx, saga.Ask{Saga: o.Saga, Input: input, Idem: o.Key, Trace: o.Trace.Traceparent(), By: by})
-	if err != nil {
-		return nil, err
-	}
-	return sagahttp.Await(ctx, engine, i, wait)
+	return engine.StartAndWait(ctx, saga.Ask{Saga: o.Saga, Input: input, Idem: o.Key, Trace: o.Trace.Traceparent(), By: by}, wait)
 }
 
 func startReply(i *saga.Instance) *relay.Reply {

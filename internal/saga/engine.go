@@ -191,18 +191,51 @@ const MaxIdem = 255
 // Start starts an instance, or finds the one that the same key has started. It is durable when Start returns without an error. With
 // a *fault.Error none was started; after any other error it is not known.
 func (e *Engine) Start(ctx context.Context, ask Ask) (*Instance, error) {
+	return e.start(ctx, &ask, newID(time.Now()))
+}
+
+// StartAndWait is Start, and Wait for so long.
+func (e *Engine) StartAndWait(ctx context.Context, ask Ask, wait time.Duration) (*Instance, error) {
+	if wait <= 0 {
+		return e.Start(ctx, ask)
+	}
+	id := newID(time.Now())
+	ch, forget := e.ends.of(id)
+	i, err := e.start(ctx, &ask, id)
+	if err != nil || i.Phase.Ended() {
+		forget()
+		return i, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if i.ID != id { // the same key has started it before
+		forget()
+		return e.Wait(ctx, i.ID)
+	}
+	defer forget()
+	select {
+	case ended := <-ch:
+		if ended != nil {
+			return ended, nil
+		}
+	case <-ctx.Done():
+	}
+	return e.Get(context.WithoutCancel(ctx), id)
+}
+
+func (e *Engine) start(ctx context.Context, ask *Ask, id string) (*Instance, error) {
 	plan, err := e.plans.current(ask.Saga)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.admit(&ask); err != nil {
+	if err := e.admit(ask); err != nil {
 		return nil, err
 	}
 	shard, err := e.shard()
 	if err != nil {
 		return nil, err
 	}
-	m, eff, err := Begin(plan, Opening{ID: newID(time.Now()), Input: ask.Input, At: time.Now(), Trace: ask.Trace, By: ask.By})
+	m, eff, err := Begin(plan, Opening{ID: id, Input: ask.Input, At: time.Now(), Trace: ask.Trace, By: ask.By})
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +259,7 @@ func (e *Engine) Start(ctx context.Context, ask Ask) (*Instance, error) {
 		case o.Existing == nil:
 			results <- result{view, nil}
 		default:
-			found, err := e.existing(o, origin, &ask)
+			found, err := e.existing(o, origin, ask)
 			results <- result{found, err}
 		}
 	})

@@ -148,13 +148,14 @@ func (e *Engine) ownedShards() []int {
 
 // bringIn brings in what is due, and tells whether that was all.
 func (e *Engine) bringIn(ctx context.Context, from, until Wake) bool {
+	limit := pageSize
 	for ctx.Err() == nil {
 		shards := e.ownedShards()
 		if len(shards) == 0 {
 			return false
 		}
 		epoch := e.epoch.Load()
-		rows, err := e.store.Due(ctx, shards, from, until, pageSize)
+		rows, err := e.store.Due(ctx, shards, from, until, limit)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.log.Error("sagas: find what is due", "error", err)
@@ -164,13 +165,16 @@ func (e *Engine) bringIn(ctx context.Context, from, until Wake) bool {
 		for i := range rows {
 			e.revive(ctx, &rows[i], epoch)
 		}
-		if len(rows) < pageSize {
+		if len(rows) < limit {
 			return true
 		}
-		if from == rows[len(rows)-1].Wake-1 {
-			return true // more than a page due at one moment: the audit finds the rest
+		next := rows[len(rows)-1].Wake - 1 // others may be due at the same time
+		if next == from {
+			limit *= 2 // more than that are
 		}
-		from = rows[len(rows)-1].Wake - 1 // others may be due at the same time
+		if from = next; limit > 2*e.o.MaxActive {
+			return false
+		}
 	}
 	return false
 }

@@ -25,13 +25,14 @@ type Instance struct {
 	Started time.Time
 	Ended   time.Time // zero until then
 	Rev     int64
+	Shard   int
 	State   *State // nil in lists
 }
 
 func viewOf(r *Row, s *State) *Instance {
 	out := &Instance{
 		ID: s.ID, Saga: s.Saga, Version: s.Hash, Key: s.Key, Phase: s.Phase, Parent: s.Parent, Input: s.Input, Output: s.Output,
-		Started: s.Started, Ended: s.Ended, Rev: r.Rev,
+		Started: s.Started, Ended: s.Ended, Rev: r.Rev, Shard: r.Shard,
 	}
 	if s.Cause != nil {
 		out.Step, out.Error = s.Cause.Step, s.Cause.Text
@@ -54,7 +55,7 @@ func instanceOf(r *Row) (*Instance, error) {
 func listed(r *Row) *Instance {
 	return &Instance{
 		ID: r.ID, Saga: r.Saga, Version: r.Hash, Key: r.Key, Phase: r.Phase, Step: r.Step, Error: r.Error, Parent: r.Parent,
-		Started: r.Started, Ended: r.Ended, Rev: r.Rev,
+		Started: r.Started, Ended: r.Ended, Rev: r.Rev, Shard: r.Shard,
 	}
 }
 
@@ -140,8 +141,11 @@ func (e *Engine) Get(ctx context.Context, id string) (*Instance, error) {
 	return instanceOf(row)
 }
 
-// pollEvery is how often an instance is looked at whose end somebody waits for, as it may be another engine's.
-const pollEvery = time.Second
+// How often an instance is looked at whose end somebody waits for: another engine tells nobody here.
+const (
+	pollEvery    = time.Second
+	pollOwnEvery = time.Minute // in case it goes over to another engine meanwhile
+)
 
 // Wait returns an instance once it has ended, or as it is when ctx ends.
 func (e *Engine) Wait(ctx context.Context, id string) (*Instance, error) {
@@ -153,7 +157,11 @@ func (e *Engine) Wait(ctx context.Context, id string) (*Instance, error) {
 		if err != nil || i.Phase.Ended() {
 			return i, err
 		}
-		timer := time.NewTimer(pollEvery)
+		every := pollEvery
+		if e.owns(i.Shard) {
+			every = pollOwnEvery
+		}
+		timer := time.NewTimer(every)
 		select {
 		case ended := <-ch:
 			timer.Stop()

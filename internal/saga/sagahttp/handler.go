@@ -151,18 +151,9 @@ func (h *handler) start(w http.ResponseWriter, r *http.Request, e *saga.Engine) 
 	if err != nil {
 		return err
 	}
-	i, err := e.Start(r.Context(), saga.Ask{
+	i, err := e.StartAndWait(r.Context(), saga.Ask{
 		Saga: name, Input: input, Idem: r.Header.Get("Idempotency-Key"), Trace: r.Header.Get("Traceparent"), By: "service " + h.o.Service,
-	})
-	if err != nil {
-		return err
-	}
-	return Answer(w, r, e, i, wait, "/"+name+"/"+i.ID)
-}
-
-// Answer waits for the end of an instance, if that is asked for, and answers with it: 200 if it has ended, 202 if not.
-func Answer(w http.ResponseWriter, r *http.Request, e *saga.Engine, i *saga.Instance, wait time.Duration, location string) error {
-	i, err := Await(r.Context(), e, i, wait)
+	}, wait)
 	if err != nil {
 		return err
 	}
@@ -170,12 +161,12 @@ func Answer(w http.ResponseWriter, r *http.Request, e *saga.Engine, i *saga.Inst
 	if i.Phase.Ended() {
 		status = http.StatusOK
 	}
-	w.Header().Set("Location", location)
+	w.Header().Set("Location", "/"+name+"/"+i.ID)
 	return writeJSON(w, status, View(i))
 }
 
-// Await waits for the end of an instance for so long.
-func Await(ctx context.Context, e *saga.Engine, i *saga.Instance, wait time.Duration) (*saga.Instance, error) {
+// await waits for the end of an instance for so long.
+func await(ctx context.Context, e *saga.Engine, i *saga.Instance, wait time.Duration) (*saga.Instance, error) {
 	if wait <= 0 || i.Phase.Ended() {
 		return i, nil
 	}
@@ -217,7 +208,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, e *saga.Engine) er
 	}
 	wait, err := preferred(r)
 	if err == nil {
-		i, err = Await(r.Context(), e, i, wait)
+		i, err = await(r.Context(), e, i, wait)
 	}
 	if err != nil {
 		return err
