@@ -132,13 +132,13 @@ func (e *Engine) change(a *actor, eff *Effects, origin *Origin, taken []int64) *
 		r.Purge = s.Ended.Add(keep)
 	}
 	row := *r
-	row.State = encode(s)
+	row.State = encodeState(s)
 	c := &Change{Row: &row, Create: origin, Forget: eff.Forget, Taken: taken}
 	if origin == nil && row.Rev == 1 {
 		c.Create = &Origin{}
 	}
 	if len(eff.Records) > 0 {
-		c.Records = encode(eff.Records)
+		c.Records = encodeRecords(eff.Records)
 	}
 	for _, w := range eff.Await {
 		c.Await = append(c.Await, Waiter{Task: w.Task, Channel: a.m.Plan().channel(w), Key: w.Key})
