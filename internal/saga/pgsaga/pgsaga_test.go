@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 			Open:  func(t *testing.T) saga.Store { t.Helper(); return open(t, db, &pgsaga.Options{Lease: time.Hour}) },
 			Expire: func(t *testing.T) {
 				t.Helper()
-				if _, err := db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = '-infinity'"); err != nil {
+				if _, err := db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = clock_timestamp() - interval '2 hours'"); err != nil {
 					t.Error(err)
 				}
 			},

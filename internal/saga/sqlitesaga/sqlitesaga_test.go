@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, path string) *sqlitesaga.Store {
 	t.Helper()
-	s, err := sqlitesaga.Open(t.Context(), path)
+	s, err := sqlitesaga.Open(t.Context(), path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
