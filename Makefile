@@ -91,6 +91,6 @@ FUZZTIME ?= 5m
 
 .PHONY: soak
 soak: test-deps ## the long proofs; FUZZTIME is for each fuzz target
-	ATOLL_SOAK=1 go test -race -count=1 -timeout 60m ./test/chaos ./test/power ./internal/replica
+	ATOLL_SOAK=1 go test -race -count=1 -timeout 60m ./test/chaos ./test/power ./internal/replica ./internal/saga/...
 	@for f in $(FUZZ); do echo "fuzz $$f"; \
 		go test ./internal/$$(dirname $$f) -run '^$$' -fuzz "^$$(basename $$f)$$" -fuzztime $(FUZZTIME) || exit 1; done

@@ -22,11 +22,11 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func open(t testing.TB, db *databases.Database, opts *pgsaga.Options) *pgsaga.Store {
-	t.Helper()
-	s, err := pgsaga.Open(t.Context(), db.URL, opts)
+func open(tb testing.TB, db *databases.Database, opts *pgsaga.Options) *pgsaga.Store {
+	tb.Helper()
+	s, err := pgsaga.Open(tb.Context(), db.URL, opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
