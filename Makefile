@@ -93,6 +93,6 @@ FUZZTIME ?= 5m
 .PHONY: soak
 soak: test-deps ## the long proofs; FUZZTIME is for each fuzz target
 	ATOLL_SOAK=1 go test -race -count=1 -timeout 120m ./test/chaos ./test/engines ./test/power ./internal/replica
-	ATOLL_SOAK=1 go test -count=1 -timeout 60m ./internal/saga # without the race detector, which the short form has
+	ATOLL_SOAK=1 go test -count=1 -timeout 60m ./internal/saga/... # without the race detector, which the short form has
 	@for f in $(FUZZ); do echo "fuzz $$f"; \
 		go test ./internal/$$(dirname $$f) -run '^$$' -fuzz "^$$(basename $$f)$$" -fuzztime $(FUZZTIME) || exit 1; done

@@ -201,7 +201,7 @@ func (h *sagas) openStore(ctx context.Context, app *manifest.App) (saga.Store, e
 		if err := os.MkdirAll(h.dir, 0o700); err != nil {
 			return nil, err
 		}
-		return sqlitesaga.Open(ctx, filepath.Join(h.dir, "sagas.db"))
+		return sqlitesaga.Open(ctx, filepath.Join(h.dir, "sagas.db"), nil)
 	}
 	return pgsaga.Open(ctx, url, nil)
 }

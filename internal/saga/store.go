@@ -122,9 +122,9 @@ type Claim struct {
 // The errors of a Store that an engine acts on.
 var (
 	// ErrFenced says that another engine owns the shard by now, or that an instance is further than this engine knows.
-	ErrFenced = errors.New("saga: another engine has taken over") //nolint:gochecknoglobals // a sentinel
+	ErrFenced = errors.New("saga: another engine has taken over")
 	// ErrBroken says that the store cannot be trusted until the process starts again.
-	ErrBroken = errors.New("saga: the store is broken") //nolint:gochecknoglobals // a sentinel
+	ErrBroken = errors.New("saga: the store is broken")
 )
 
 // Store keeps instances on stable storage. It is the driver of sagas. Several engines may share one; then each instance lies in a

@@ -180,16 +180,16 @@ func columnsOf(changes []*saga.Change) *columns {
 	for _, c := range changes {
 		r := c.Row
 		var idem *string
-		print := ""
+		mark := ""
 		if c.Create != nil {
-			print = clean(c.Create.Print)
+			mark = clean(c.Create.Print)
 			if c.Create.Idem != "" {
 				key := clean(c.Create.Idem)
 				idem = &key
 			}
 		}
 		v.id, v.saga, v.hash = append(v.id, clean(r.ID)), append(v.saga, clean(r.Saga)), append(v.hash, clean(r.Hash))
-		v.key, v.parent, v.print = append(v.key, clean(r.Key)), append(v.parent, clean(r.Parent)), append(v.print, print)
+		v.key, v.parent, v.print = append(v.key, clean(r.Key)), append(v.parent, clean(r.Parent)), append(v.print, mark)
 		v.step, v.error, v.idem = append(v.step, clean(r.Step)), append(v.error, clean(r.Error)), append(v.idem, idem)
 		v.shard, v.phase = append(v.shard, int32(r.Shard)), append(v.phase, phaseNumber(r.Phase)) //nolint:gosec // there are 256
 		v.started, v.wake = append(v.started, micros(r.Started)), append(v.wake, int64(r.Wake))
@@ -255,12 +255,12 @@ func queueExisting(b *pgx.Batch, creates []*saga.Change, existing map[string]sag
 		CROSS JOIN LATERAL (SELECT * FROM (SELECT * FROM instances WHERE id = asked UNION ALL SELECT * FROM instances WHERE saga = of AND idem = by) both_
 			ORDER BY id = asked DESC LIMIT 1) found`, v.id, v.saga, v.idem).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			var asked, print string
-			r, err := scan(rows, true, &asked, &print)
+			var asked, mark string
+			r, err := scan(rows, true, &asked, &mark)
 			if err != nil {
 				return err
 			}
-			existing[asked] = saga.Outcome{Existing: &r, Print: print}
+			existing[asked] = saga.Outcome{Existing: &r, Print: mark}
 		}
 		return rows.Err()
 	})

@@ -76,7 +76,7 @@ func TestWhoTakesAShardOverWaitsForTheCommitUnderWay(t *testing.T) {
 		}
 	})
 	waiting(t, db.DB, 1, nil)
-	_, err = db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = '-infinity'")
+	_, err = db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = clock_timestamp() - interval '2 hours'")
 	must(t, err)
 	over := make(chan struct{})
 	wg.Go(func() {

@@ -220,7 +220,7 @@ func clean(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-var errFenced = fmt.Errorf("its shards or instances are not what it knows: %w", saga.ErrFenced) //nolint:gochecknoglobals // a sentinel
+var errFenced = fmt.Errorf("its shards or instances are not what it knows: %w", saga.ErrFenced)
 
 func fenced(format string, args ...any) error {
 	return errors.Join(errFenced, fmt.Errorf(format, args...))

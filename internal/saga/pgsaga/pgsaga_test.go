@@ -22,11 +22,11 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func open(t testing.TB, db *databases.Database, opts *pgsaga.Options) *pgsaga.Store {
-	t.Helper()
-	s, err := pgsaga.Open(t.Context(), db.URL, opts)
+func open(tb testing.TB, db *databases.Database, opts *pgsaga.Options) *pgsaga.Store {
+	tb.Helper()
+	s, err := pgsaga.Open(tb.Context(), db.URL, opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 			Open:  func(t *testing.T) saga.Store { t.Helper(); return open(t, db, &pgsaga.Options{Lease: time.Hour}) },
 			Expire: func(t *testing.T) {
 				t.Helper()
-				if _, err := db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = '-infinity'"); err != nil {
+				if _, err := db.DB.ExecContext(t.Context(), "UPDATE atoll_sagas.shards SET until = clock_timestamp(); UPDATE atoll_sagas.engines SET seen = clock_timestamp() - interval '2 hours'"); err != nil {
 					t.Error(err)
 				}
 			},

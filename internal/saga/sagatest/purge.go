@@ -15,9 +15,9 @@ func (b *bench) over(id, parent string, purge time.Time) *saga.Change {
 	return c
 }
 
-func (b *bench) purge(now, mailBefore time.Time, limit int) int {
+func (b *bench) purge(now, mailBefore time.Time) int {
 	b.t.Helper()
-	n, err := b.Purge(b.t.Context(), now, mailBefore, limit)
+	n, err := b.Purge(b.t.Context(), now, mailBefore, 10)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -34,10 +34,10 @@ func purge(t *testing.T, w *World) {
 	later := b.over("c", "", start().Add(time.Microsecond))
 	b.commit(gone, waits, later, &saga.Change{Send: []saga.Signal{{Instance: "a", Event: event(1)}}})
 	b.deliver(letter("m1", 2, -time.Second), letter("m2", 3, 0))
-	if n := b.purge(start().Add(-time.Microsecond), time.Time{}, 10); n != 0 || b.row("a") == nil {
+	if n := b.purge(start().Add(-time.Microsecond), time.Time{}); n != 0 || b.row("a") == nil {
 		t.Errorf("%d went before their time", n)
 	}
-	if n := b.purge(start(), start(), 10); n != 1 || b.row("a") != nil || b.row("b") == nil || b.row("c") == nil {
+	if n := b.purge(start(), start()); n != 1 || b.row("a") != nil || b.row("b") == nil || b.row("c") == nil {
 		t.Errorf("%d went", n)
 	}
 	same(t, "signals: the lock is given on", b.waiting(), []string{"b/:granted"})
@@ -53,7 +53,7 @@ func purge(t *testing.T, w *World) {
 		t.Error("the key is still taken")
 	}
 	same(t, "the oldest mail that is kept", names(out[0].Sent), []string{"d/t:3"})
-	if n := b.purge(start(), start(), 10); n != 0 {
+	if n := b.purge(start(), start()); n != 0 {
 		t.Errorf("%d went the second time", n)
 	}
 }
@@ -67,7 +67,7 @@ func purgeChildren(t *testing.T, w *World) {
 	)
 	gone := 0
 	for {
-		n := b.purge(start(), time.Time{}, 10)
+		n := b.purge(start(), time.Time{})
 		if n == 0 {
 			break
 		}
@@ -92,7 +92,7 @@ func purgeLimit(t *testing.T, w *World) {
 	}
 	b.commit(changes...)
 	for _, want := range []int{10, 10, 5, 0} {
-		if n := b.purge(start(), time.Time{}, 10); n != want {
+		if n := b.purge(start(), time.Time{}); n != want {
 			t.Errorf("%d went, want %d", n, want)
 		}
 	}
@@ -107,7 +107,7 @@ func revoked(t *testing.T, w *World) {
 	c.Row.Phase, c.Row.Wake, c.Row.Ended, c.Row.Purge = saga.Compensating, saga.WakeActive, time.Time{}, time.Time{}
 	b.commit(c)
 	sameRow(t, b.row("a"), c.Row)
-	if n := b.purge(start(), time.Time{}, 10); n != 0 {
+	if n := b.purge(start(), time.Time{}); n != 0 {
 		t.Errorf("%d went", n)
 	}
 	rows, err := b.Active(t.Context(), b.shards(), "", 10)

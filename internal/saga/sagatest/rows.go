@@ -37,6 +37,39 @@ func rowComesBack(t *testing.T, w *World) {
 	}
 }
 
+// anyText: a store may keep a text altered that it cannot keep, but does not fail by it, since an error may hold anything.
+func anyText(t *testing.T, w *World) {
+	t.Helper()
+	b := open(t, w)
+	const odd = "a\x00b\xffc"
+	one, two := b.begin("1"), b.begin("2")
+	one.Row.Error, one.Row.Step, one.Row.Key, one.Create.Idem, one.Acquire = odd, odd, odd, odd, odd
+	one.Await = []saga.Waiter{{Task: odd, Channel: odd, Key: odd}}
+	one.Send = []saga.Signal{{Instance: "1", Task: odd, Event: event(1)}}
+	two.Acquire = odd
+	if out := b.commit(one, two); !out[0].Granted || out[1].Granted {
+		t.Errorf("granted %v and %v", out[0].Granted, out[1].Granted)
+	}
+	again := b.begin("3")
+	again.Create.Idem = odd
+	if out := b.commit(again); out[0].Existing == nil {
+		t.Error("the key has made two instances")
+	}
+	if sent, err := b.Deliver(t.Context(), []saga.Mail{{Channel: odd, Key: odd, ID: odd, At: start(), Event: event(2)}}); err != nil || len(sent) != 1 {
+		t.Errorf("sent %v: %v", names(sent), err)
+	}
+	rows, err := b.Find(t.Context(), &saga.Query{Key: odd, Step: odd, Error: odd, Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "found", ids(rows), []string{"1"})
+	one = next(one)
+	one.Release, one.Forget = odd, []string{odd}
+	if out := b.commit(one); len(out[0].Sent) != 1 {
+		t.Errorf("sent %v", names(out[0].Sent))
+	}
+}
+
 func revisions(t *testing.T, w *World) {
 	t.Helper()
 	b := open(t, w)

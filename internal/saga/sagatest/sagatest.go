@@ -32,6 +32,7 @@ func Run(t *testing.T, driver Driver) {
 		run  func(t *testing.T, w *World)
 	}{
 		{"ARowComesBackAsItWas", rowComesBack},
+		{"AnyTextIsTaken", anyText},
 		{"ARowIsChangedOnlyFromTheRevisionBefore", revisions},
 		{"ABatchIsKeptWholeOrNotAtAll", wholeBatch},
 		{"AKeyMakesOneInstance", keys},

@@ -23,6 +23,7 @@ func BenchmarkSagas(b *testing.B) {
 }
 
 func benchSagas(b *testing.B, batch int) {
+	b.Helper()
 	path := filepath.Join(b.TempDir(), "sagas.db")
 	s := open(b, path)
 	defer func() { _ = s.Close() }()

@@ -19,17 +19,17 @@ type keeper struct {
 	ended chan struct{}
 	stop  context.CancelFunc
 	rest  atomic.Bool // the writer is to do the rest
+	often int         // bytes that are committed until the next time
 	due   int         // bytes that were committed since the last time; the writer's
 	failn sync.Mutex  // guards fault
 	fault error
 }
 
-// enough is how many bytes are committed until the log is brought into the file.
 const enough = 32 << 20
 
-func startKeeper(ctx context.Context, path string) *keeper {
+func startKeeper(ctx context.Context, path string, often int) *keeper {
 	ctx, stop := context.WithCancel(ctx)
-	k := &keeper{path: path, kick: make(chan struct{}, 1), ended: make(chan struct{}), stop: stop}
+	k := &keeper{path: path, kick: make(chan struct{}, 1), ended: make(chan struct{}), stop: stop, often: often}
 	go k.run(ctx)
 	return k
 }
@@ -82,7 +82,7 @@ func (k *keeper) broken() error {
 
 // wrote tells how many bytes were committed, more or less.
 func (k *keeper) wrote(bytes int) {
-	if k.due += bytes; k.due < enough {
+	if k.due += bytes; k.due < k.often {
 		return
 	}
 	k.due = 0

@@ -41,7 +41,7 @@ func (s *Store) ask(ctx context.Context, what, text string, args []any, row func
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-var errEnough = errors.New("enough rows") //nolint:gochecknoglobals // a sentinel
+var errEnough = errors.New("enough rows")
 
 // scan reads rowColumns, and then what else is asked for.
 func scan(rows *sql.Rows, more ...any) (r saga.Row, err error) {

@@ -17,6 +17,7 @@
 package sqlitesaga
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -57,8 +58,17 @@ var _ saga.Store = (*Store)(nil)
 
 const readers = 4
 
+// Options of Open.
+type Options struct {
+	// Checkpoint is after how many bytes of commits, more or less, the log is brought into the file; default 32 MiB.
+	Checkpoint int
+}
+
 // Open opens the file at path, or makes it. Its folder must be there.
-func Open(ctx context.Context, path string) (*Store, error) {
+func Open(ctx context.Context, path string, opts *Options) (*Store, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
 	s := &Store{path: path, notify: make(chan struct{}, 1), hot: map[string]*hot{}, counted: map[tally]int64{}}
 	if err := s.lock(ctx); err != nil {
 		return nil, err
@@ -72,7 +82,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
-	s.keeper = startKeeper(context.WithoutCancel(ctx), path)
+	s.keeper = startKeeper(context.WithoutCancel(ctx), path, cmp.Or(opts.Checkpoint, enough))
 	return s, nil
 }
 
