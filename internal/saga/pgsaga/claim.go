@@ -32,6 +32,9 @@ func (s *Store) Claim(ctx context.Context) (saga.Claim, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := saga.Claim{Again: s.lease / 3}
+	if !s.lined.Load() {
+		c.Again = min(c.Again, 200*time.Millisecond) // others are to know of the lifeline
+	}
 	for shard, epoch := range owned {
 		c.Owned = append(c.Owned, shard)
 		if before, had := s.owned[shard]; !had || before != epoch {
@@ -50,7 +53,12 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx) (map[int]int64, error) {
 		return nil, err
 	}
 	lease := s.lease.Microseconds()
-	_, err := tx.Exec(ctx, "INSERT INTO engines VALUES ($1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen", s.engine)
+	_, err := tx.Exec(ctx, `INSERT INTO engines VALUES ($1, clock_timestamp(), $2)
+		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, lined = excluded.lined`, s.engine, s.lined.Load())
+	if err != nil {
+		return nil, err
+	}
+	gone, err := s.gone(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +70,9 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx) (map[int]int64, error) {
 	all, err := holdings(ctx, tx)
 	if err != nil {
 		return nil, err
+	}
+	for i := range all {
+		all[i].valid = all[i].valid && !slices.Contains(gone, all[i].owner)
 	}
 	keep, take, give, owners := s.share(all, alive)
 	// Those that lose a shard may be committing: this waits until they have, or have been ended. See the package's comment.
@@ -92,6 +103,34 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx) (map[int]int64, error) {
 	_, err = tx.Exec(ctx, `DELETE FROM engines WHERE seen < clock_timestamp() - $1 * interval '1 microsecond'
 		AND NOT EXISTS (SELECT FROM shards WHERE owner = engines.id)`, 10*lease)
 	return owned, err
+}
+
+// lifeline is the advisory lock that an engine holds as long as it is connected.
+func (s *Store) lifeline(engine string) int64 { return hash(s.schema, "engine "+engine) }
+
+// gone lists engines whose lifelines are cut: they no longer count, whatever their leases say. What they still have under way is fenced
+// off like that of one whose lease has run out.
+func (s *Store) gone(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, "SELECT id FROM engines WHERE lined AND id <> $1", s.engine)
+	if err != nil {
+		return nil, err
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	var gone []string
+	for _, id := range others {
+		var free bool
+		if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1)", s.lifeline(id)).Scan(&free); err != nil {
+			return nil, err
+		}
+		if free {
+			gone = append(gone, id)
+		}
+	}
+	_, err = tx.Exec(ctx, "UPDATE engines SET seen = '-infinity' WHERE id = ANY($1)", gone)
+	return gone, err
 }
 
 func holdings(ctx context.Context, tx pgx.Tx) ([]holding, error) {

@@ -157,3 +157,38 @@ func TestASchemaOfAnotherNameMustBeAName(t *testing.T) {
 		}
 	}
 }
+
+// The lease is an hour, so what the second engine gets it gets because the first one's connection is gone.
+func TestAnEngineThatHasGoneIsNotWaitedFor(t *testing.T) {
+	db := servers.Fresh(t, databases.Postgres)
+	a, b := open(t, db, &pgsaga.Options{Lease: time.Hour}), open(t, db, &pgsaga.Options{Lease: time.Hour})
+	defer func() { _ = a.Close() }()
+	defer func() { _ = b.Close() }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for { // until others know of its lifeline
+		c, err := a.Claim(t.Context())
+		must(t, err)
+		if len(c.Owned) != pgsaga.Shards {
+			t.Fatalf("alone it owns %d shards", len(c.Owned))
+		}
+		if c.Again > time.Second {
+			break
+		}
+		<-tick.C
+	}
+	c, err := b.Claim(t.Context())
+	must(t, err)
+	if len(c.Owned) != 0 {
+		t.Fatalf("%d shards went over from an engine that stands", len(c.Owned))
+	}
+	if _, err := db.DB.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = b.Claim(t.Context()); err != nil || len(c.Owned) == 0 {
+		t.Fatalf("%d shards went over from an engine that is gone, %v", len(c.Owned), err)
+	}
+	if _, err := a.Commit(t.Context(), []*saga.Change{instance(c.Owned[0])}); !errors.Is(err, saga.ErrFenced) {
+		t.Errorf("a commit of the engine that was taken for gone: %v", err)
+	}
+}

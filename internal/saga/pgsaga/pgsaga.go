@@ -39,6 +39,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,8 @@ type Store struct {
 	notify chan struct{}
 	stop   context.CancelFunc // ends the goroutine that listens
 	ended  chan struct{}
+
+	lined atomic.Bool // the lifeline holds
 
 	mu    sync.Mutex
 	owned map[int]int64 // guarded by mu: epochs of the shards that this engine owns, as far as it knows
@@ -152,6 +155,13 @@ func (s *Store) hear(ctx context.Context, config *pgx.ConnConfig) error {
 		defer cancel()
 		_ = conn.Close(ctx) // it may be broken
 	}()
+	// The lifeline: the server lets this lock go when the connection ends, so that others need not wait for the lease of an engine that
+	// has been killed.
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", s.lifeline(s.engine)); err != nil {
+		return err
+	}
+	s.lined.Store(true)
+	defer s.lined.Store(false)
 	if _, err := conn.Exec(ctx, "LISTEN "+s.schema); err != nil {
 		return err
 	}

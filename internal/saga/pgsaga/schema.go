@@ -13,7 +13,7 @@ import (
 func schemas() []string {
 	return []string{
 		`
-		CREATE TABLE engines (id TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL);
+		CREATE TABLE engines (id TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL, lined BOOLEAN NOT NULL);
 		CREATE TABLE shards (shard INT PRIMARY KEY, owner TEXT, epoch BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL);
 		INSERT INTO shards SELECT n, NULL, 0, '-infinity' FROM generate_series(0, 255) n;
 		CREATE TABLE instances (
