@@ -25,6 +25,7 @@ type actor struct {
 	m      *Machine // guarded by mu
 	row    Row      // guarded by mu: as of the latest change, durable or not
 	queued int      // guarded by mu: changes on their way
+	size   int      // guarded by mu: of the state as JSON, the latest time
 	gone   bool     // guarded by mu: it is no longer in memory; look for it again
 }
 

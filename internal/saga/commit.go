@@ -132,7 +132,8 @@ func (e *Engine) change(a *actor, eff *Effects, origin *Origin, taken []int64) *
 		r.Purge = s.Ended.Add(keep)
 	}
 	row := *r
-	row.State = encode(s)
+	row.State = s.AppendJSON(make([]byte, 0, max(512, a.size+256)))
+	a.size = len(row.State)
 	c := &Change{Row: &row, Create: origin, Forget: eff.Forget, Taken: taken}
 	if origin == nil && row.Rev == 1 {
 		c.Create = &Origin{}

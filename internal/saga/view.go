@@ -149,9 +149,10 @@ func (e *Engine) Wait(ctx context.Context, id string) (*Instance, error) {
 	defer forget()
 	reading := context.WithoutCancel(ctx)
 	for {
-		i, err := e.Get(reading, id)
-		if err != nil || i.Phase.Ended() {
-			return i, err
+		if e.inMemory(id) == nil { // of one that is in memory the end will be told
+			if i, err := e.Get(reading, id); err != nil || i.Phase.Ended() {
+				return i, err
+			}
 		}
 		timer := time.NewTimer(pollEvery)
 		select {
@@ -160,11 +161,11 @@ func (e *Engine) Wait(ctx context.Context, id string) (*Instance, error) {
 			if ended != nil {
 				return ended, nil
 			}
-			return i, nil
+			return e.Get(reading, id)
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return i, nil
+			return e.Get(reading, id)
 		}
 		timer.Stop()
 	}
