@@ -15,13 +15,17 @@ type lanes struct {
 	mu     sync.Mutex
 	by     map[string]*lane // guarded by mu
 	closed bool             // guarded by mu
-	wait   sync.WaitGroup
+	wait   sync.WaitGroup   // for the goroutines of all lanes
 }
 
 type lane struct {
-	running int
-	waiting []func()
+	running int           // jobs
+	waiting []func()      // jobs, while as many run as may
+	resting []chan func() // of goroutines that have nothing to do, the latest last
 }
+
+// maxResting is how many goroutines of a lane stay when they have nothing to do: one that was at work has the stack that a call needs.
+const maxResting = 64
 
 func newLanes(limit int) *lanes { return &lanes{limit: limit, by: map[string]*lane{}} }
 
@@ -42,24 +46,43 @@ func (l *lanes) add(service string, job func()) {
 		return
 	}
 	ln.running++
+	if last := len(ln.resting) - 1; last >= 0 {
+		ln.resting[last] <- job // it has room
+		ln.resting = ln.resting[:last]
+		return
+	}
 	l.wait.Go(func() { l.run(ln, job) })
 }
 
-// run runs jobs of a lane until none waits.
+// run runs jobs of a lane until it is not needed any more.
 func (l *lanes) run(ln *lane, job func()) {
+	next := make(chan func(), 1)
 	for job != nil {
 		job()
-		l.mu.Lock()
-		job = nil
-		if len(ln.waiting) > 0 && !l.closed {
-			job = ln.waiting[0]
-			ln.waiting[0] = nil
-			ln.waiting = ln.waiting[1:]
-		} else {
-			ln.running--
+		if job = l.ended(ln, next); job == nil {
+			job = <-next
 		}
-		l.mu.Unlock()
 	}
+}
+
+// ended tells a goroutine what to do after a job: the one that it returns, or the one that next will give, which is closed when there
+// is nothing more for it.
+func (l *lanes) ended(ln *lane, next chan func()) func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(ln.waiting) > 0 && !l.closed {
+		job := ln.waiting[0]
+		ln.waiting[0] = nil
+		ln.waiting = ln.waiting[1:]
+		return job
+	}
+	ln.running--
+	if l.closed || len(ln.resting) >= maxResting {
+		close(next)
+	} else {
+		ln.resting = append(ln.resting, next)
+	}
+	return nil
 }
 
 // forget drops the jobs that wait.
@@ -75,6 +98,12 @@ func (l *lanes) forget() {
 func (l *lanes) close() {
 	l.mu.Lock()
 	l.closed = true
+	for _, ln := range l.by {
+		for _, next := range ln.resting {
+			close(next)
+		}
+		ln.resting = nil
+	}
 	l.mu.Unlock()
 	l.wait.Wait()
 }

@@ -36,6 +36,13 @@ func (r Result) AtMost(most float64) Result {
 	return r
 }
 
+// AtLeast sets a goal for the value.
+func (r Result) AtLeast(least float64) Result {
+	met := r.Value >= least
+	r.Goal, r.Met = fmt.Sprintf("at least %.4g %s", least, r.Unit), &met
+	return r
+}
+
 // Times sets a goal for the ratio.
 func (r Result) Times(least float64) Result {
 	met := r.Ratio != nil && *r.Ratio >= least
