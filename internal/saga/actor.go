@@ -143,7 +143,7 @@ func (e *Engine) wakeUp(ctx context.Context, row *Row, epoch int64) (*actor, err
 		return nil, err
 	}
 	if len(eff.Records) > 0 || eff.Acquire {
-		e.submit(a, &eff, nil, nil, nil)
+		e.submit(a, &eff, nil, nil, nil) //nolint:contextcheck // what follows outlives who asked for it
 	} else {
 		e.timers.set(a.id, a.m.State().Wake())
 	}
@@ -173,7 +173,7 @@ func (e *Engine) tell(ctx context.Context, id string, ev *Event, label string, t
 		e.settle(a, done) // nothing has changed, or not so that it matters
 		return true, nil
 	}
-	e.submit(a, &eff, nil, taken, func(_ *Outcome, err error) {
+	e.submit(a, &eff, nil, taken, func(_ *Outcome, err error) { //nolint:contextcheck // what follows outlives who asked for it
 		if done != nil {
 			done(err)
 		}

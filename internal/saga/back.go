@@ -56,7 +56,7 @@ func (m *Machine) giveUp(t *Task) {
 func (m *Machine) retreat() {
 	for again := true; again; {
 		again = false
-		for i := len(m.plan.Steps) - 1; i >= 0; i-- {
+		for i := range slices.Backward(m.plan.Steps) {
 			if m.clear(i) || !m.reached(i) {
 				continue
 			}

@@ -258,7 +258,7 @@ func (e *Engine) start(ctx context.Context, ask *Ask, id string) (*Instance, err
 	trouble := m.trouble()
 	a.row.Step, a.row.Error = trouble.Step, trouble.Text
 	view := viewOf(&a.row, m.State())
-	e.submit(a, &eff, origin, nil, func(o *Outcome, err error) {
+	e.submit(a, &eff, origin, nil, func(o *Outcome, err error) { //nolint:contextcheck // what follows outlives who asked for it
 		switch {
 		case err != nil:
 			results <- result{nil, err}
@@ -324,4 +324,4 @@ func (e *Engine) shard() (int, error) {
 }
 
 // errUnsure says that a commit has failed, so that it is not known what of it is durable.
-var errUnsure = errors.New("saga: it is not known whether the change is durable") //nolint:gochecknoglobals // a sentinel
+var errUnsure = errors.New("saga: it is not known whether the change is durable")

@@ -65,7 +65,7 @@ func hangs(ctx context.Context, _ *saga.Outgoing) saga.Result {
 	return saga.Result{Verdict: saga.NoAnswer, Text: "no answer in time"}
 }
 
-// bench is an engine with services around it, in a bubble of synthetic time.
+// rig is an engine with services around it, in a bubble of synthetic time.
 type rig struct {
 	*saga.Engine
 	t     *testing.T
@@ -143,17 +143,12 @@ func (r *rig) want(i *saga.Instance, phase saga.Phase, calls ...string) {
 	}
 }
 
-func bubble(t *testing.T, test func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, test)
-}
-
 func linear() *manifest.Saga {
 	return &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), do("b"), decide("c"), finish("d"), finish("e")}}
 }
 
 func TestStepsAreTakenInOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		r.want(r.end(r.start("s", `{}`).ID), saga.Completed, "a/do", "b/do", "c/do", "d/do", "e/do")
@@ -161,7 +156,7 @@ func TestStepsAreTakenInOrder(t *testing.T) {
 }
 
 func TestARefusalUndoesWhatWasDoneTheLatestFirst(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		r.on["c/do"] = always(409)
@@ -174,7 +169,7 @@ func TestARefusalUndoesWhatWasDoneTheLatestFirst(t *testing.T) {
 }
 
 func TestAnAttemptWhoseOutcomeIsNotKnownIsRepeatedByTheSameKeyAndThenUndone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		r.on["b/do"] = hangs
@@ -183,7 +178,7 @@ func TestAnAttemptWhoseOutcomeIsNotKnownIsRepeatedByTheSameKeyAndThenUndone(t *t
 }
 
 func TestAnUndoThatIsRefusedParksUntilSomebodyFreesIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var parked []string
 		r := newRig(t, linear())
 		r.Close()
@@ -208,7 +203,7 @@ func TestAnUndoThatIsRefusedParksUntilSomebodyFreesIt(t *testing.T) {
 }
 
 func TestAStepAfterThePivotIsTriedUntilItIsDone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		n := 0
@@ -225,7 +220,7 @@ func TestAStepAfterThePivotIsTriedUntilItIsDone(t *testing.T) {
 }
 
 func TestTheSameKeyStartsOneInstance(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		ask := saga.Ask{Saga: "s", Input: []byte(`{"a": 1}`), Idem: "k"}
@@ -250,7 +245,7 @@ func TestTheSameKeyStartsOneInstance(t *testing.T) {
 }
 
 func TestInstancesOfOneLockFollowEachOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		for _, p := range r.plans {
 			p.Lock = pick("order")
@@ -286,7 +281,7 @@ func TestInstancesOfOneLockFollowEachOther(t *testing.T) {
 }
 
 func TestAChildIsCompensatedWithItsParent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("x"), do("y")}}
 		parent := &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "n", Child: &manifest.SagaChild{Saga: "child"}}, decide("c")}}
 		r := newRig(t, parent, child)
@@ -302,7 +297,7 @@ func TestAChildIsCompensatedWithItsParent(t *testing.T) {
 }
 
 func TestAChildThatIsRefusedCompensatesItsParent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("x"), do("y")}}
 		parent := &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "n", Child: &manifest.SagaChild{Saga: "child"}}}}
 		r := newRig(t, parent, child)
@@ -314,7 +309,7 @@ func TestAChildThatIsRefusedCompensatesItsParent(t *testing.T) {
 
 func TestAnEventFindsTheStepThatWaitsForItNowOrSoon(t *testing.T) {
 	for _, early := range []bool{false, true} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			def := &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{
 				do("a"), {Name: "w", Wait: &manifest.SagaWait{Event: "paid", Key: "${input.key}", Timeout: manifest.Duration(time.Hour)}}, do("b"),
 			}}
@@ -345,7 +340,7 @@ func TestAnEventFindsTheStepThatWaitsForItNowOrSoon(t *testing.T) {
 }
 
 func TestWhatWasUnderWayGoesOnInTheNextEngine(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		r.Close()
 		r.opts.Drain = time.Second
@@ -365,7 +360,7 @@ func TestWhatWasUnderWayGoesOnInTheNextEngine(t *testing.T) {
 }
 
 func TestASleepOutlastsTheEngine(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "z", Sleep: "3h"}, do("b")}})
 		began := time.Now()
 		id := r.start("s", `{}`).ID
@@ -384,7 +379,7 @@ func TestASleepOutlastsTheEngine(t *testing.T) {
 }
 
 func TestAServiceThatHangsHoldsUpNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		slow := &manifest.Saga{Name: "slow", Steps: []manifest.SagaStep{do("hanging")}}
 		r := newRig(t, linear(), slow)
 		r.Close()
@@ -403,7 +398,7 @@ func TestAServiceThatHangsHoldsUpNoOther(t *testing.T) {
 }
 
 func TestAFanOutKeepsItsBound(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		st := do("a")
 		st.Each = &manifest.SagaEach{In: "${input.items}", AtOnce: 2}
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{st, decide("c")}})
@@ -440,7 +435,7 @@ func TestAFanOutKeepsItsBound(t *testing.T) {
 }
 
 func TestCancelCompensatesBeforeThePivotAndIsRefusedAfter(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		release := make(chan struct{})
@@ -496,7 +491,7 @@ func TestAPendingStepEndsByCallbackByEventOrNeverAndIsUndoneThen(t *testing.T) {
 		"never": {func(*rig, string) {}, saga.Compensated, []string{"a/do", "b/do", "b/do", "b/undo", "a/undo"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, async())
 				defer r.Close()
 				n := 0
@@ -516,7 +511,7 @@ func TestAPendingStepEndsByCallbackByEventOrNeverAndIsUndoneThen(t *testing.T) {
 }
 
 func TestACallbackMayOvertakeTheAnswer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, async())
 		defer r.Close()
 		r.on["b/do"] = func(ctx context.Context, o *saga.Outgoing) saga.Result {
@@ -530,7 +525,7 @@ func TestACallbackMayOvertakeTheAnswer(t *testing.T) {
 }
 
 func TestALockOutlastsTheEngine(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		for _, p := range r.plans {
 			p.Lock = pick("order")

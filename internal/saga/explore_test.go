@@ -3,6 +3,7 @@ package saga_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"sort"
 	"testing"
@@ -63,10 +64,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func (w *world) clone() *world {
 	out := *w
 	out.s = w.s.Clone()
-	out.flights = map[saga.TaskID]saga.Attempt{}
-	for id, a := range w.flights {
-		out.flights[id] = a
-	}
+	out.flights = maps.Clone(w.flights)
 	out.deeds = append([]deed(nil), w.deeds...)
 	return &out
 }

@@ -320,7 +320,7 @@ func (m *Machine) ordered(to *Plan, steps []StepState, refuse refusal) error {
 			continue
 		}
 		for _, before := range to.Steps[j].After {
-			if !steps[before].Ended && !(m.s.Back && steps[before].Begun) {
+			if !steps[before].Ended && (!m.s.Back || !steps[before].Begun) {
 				return refuse("let the new step come after those that have begun",
 					"step %s has begun, and in the new version %s would have had to end before", to.Steps[j].Name, to.Steps[before].Name)
 			}

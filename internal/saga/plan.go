@@ -129,19 +129,26 @@ type Checker interface {
 	Check(input json.RawMessage) error
 }
 
-// The compiled expressions. They are pure, bounded in time, and safe for concurrent use. An error is for users: it says in one
-// sentence what of the values did not fit.
-type (
-	Template interface {
-		Value(*Scope) (json.RawMessage, error)
-	}
-	Text      interface{ Text(*Scope) (string, error) }
-	Condition interface{ Holds(*Scope) (bool, error) }
-	// Moment is when a sleep that begins at a time ends.
-	Moment interface {
-		End(begin time.Time, s *Scope) (time.Time, error)
-	}
-)
+// Template is a value with compiled expressions, as Text, Condition and Moment are others. All are pure, bounded in time, and safe for
+// concurrent use. An error is for users: it says in one sentence what of the values did not fit.
+type Template interface {
+	Value(s *Scope) (json.RawMessage, error)
+}
+
+// Text is a text.
+type Text interface {
+	Text(s *Scope) (string, error)
+}
+
+// Condition is true or false.
+type Condition interface {
+	Holds(s *Scope) (bool, error)
+}
+
+// Moment is when a sleep that begins at a time ends.
+type Moment interface {
+	End(begin time.Time, s *Scope) (time.Time, error)
+}
 
 // Scope is what expressions may read.
 type Scope struct {

@@ -46,7 +46,7 @@ type never struct{}
 func (never) Holds(*saga.Scope) (bool, error) { return false, nil }
 
 // shaped makes a plan of the graph of a definition, with calls that need no expressions. Each step calls a service of its own name.
-func shaped(t testing.TB, def *manifest.Saga, others ...*manifest.Saga) *saga.Plan {
+func shaped(t *testing.T, def *manifest.Saga, others ...*manifest.Saga) *saga.Plan {
 	t.Helper()
 	p, findings := plan(def, others...)
 	for _, f := range findings {

@@ -214,7 +214,7 @@ func (e *Engine) readSignals(ctx context.Context) {
 			}
 			return
 		}
-		e.dispatch(list)
+		e.dispatch(list) //nolint:contextcheck // what follows outlives who asked for it
 		if len(list) < pageSize {
 			return
 		}

@@ -33,7 +33,7 @@ type Finding struct {
 func Shape(s *manifest.Saga, others map[string]*manifest.Saga) ([]Node, []Finding) {
 	sh := &shape{saga: s, others: others, nodes: make([]Node, len(s.Steps)), index: map[string]int{}, pivot: -1}
 	if len(s.Steps) == 0 || len(s.Steps) > MaxSteps {
-		sh.find("steps", fault.CodeSagaShape, "a saga has between 1 and %d steps, this one has %d", "write the steps, or split the saga by child", MaxSteps, len(s.Steps))
+		sh.find("steps", "a saga has between 1 and %d steps, this one has %d", "write the steps, or split the saga by child", MaxSteps, len(s.Steps))
 		return nil, sh.findings
 	}
 	sh.names()
@@ -60,8 +60,8 @@ type shape struct {
 	findings []Finding
 }
 
-func (sh *shape) find(path string, code fault.Code, text, fix string, args ...any) {
-	sh.findings = append(sh.findings, Finding{path, fault.New(code, text, args...).Fix("%s", fix)})
+func (sh *shape) find(path, text, fix string, args ...any) {
+	sh.findings = append(sh.findings, Finding{path, fault.New(fault.CodeSagaShape, text, args...).Fix("%s", fix)})
 }
 
 func at(i int, key string) string {
@@ -76,7 +76,7 @@ func (sh *shape) names() {
 	for i := range sh.saga.Steps {
 		name := sh.saga.Steps[i].Name
 		if _, double := sh.index[name]; double {
-			sh.find(at(i, "step"), fault.CodeSagaShape, "there is a step %q already", "give one of the two another name", name)
+			sh.find(at(i, "step"), "there is a step %q already", "give one of the two another name", name)
 		}
 		sh.index[name] = i
 	}
@@ -96,9 +96,9 @@ func (sh *shape) edges() {
 			from, ok := sh.index[name]
 			switch {
 			case !ok:
-				sh.find(at(i, fmt.Sprintf("after[%d]", j)), fault.CodeSagaShape, "there is no step %q to come after", "the steps are "+strings.Join(sh.stepNames(), ", "), name)
+				sh.find(at(i, fmt.Sprintf("after[%d]", j)), "there is no step %q to come after", "the steps are "+strings.Join(sh.stepNames(), ", "), name)
 			case from == i:
-				sh.find(at(i, fmt.Sprintf("after[%d]", j)), fault.CodeSagaShape, "step %s waits for itself", "take it away", name)
+				sh.find(at(i, fmt.Sprintf("after[%d]", j)), "step %s waits for itself", "take it away", name)
 			case !slices.Contains(sh.nodes[i].After, from):
 				sh.link(from, i)
 			}
@@ -129,7 +129,7 @@ func (sh *shape) cycle() bool {
 			return false
 		}
 		if open[i] {
-			sh.find(at(i, "after"), fault.CodeSagaShape, "step %s waits for itself, by way of %s", "take one of these after away", sh.saga.Steps[i].Name, sh.openNames(open))
+			sh.find(at(i, "after"), "step %s waits for itself, by way of %s", "take one of these after away", sh.saga.Steps[i].Name, sh.openNames(open))
 			return true
 		}
 		open[i] = true
@@ -172,7 +172,7 @@ func (sh *shape) roles() {
 			continue
 		}
 		if sh.pivot >= 0 {
-			sh.find(at(i, "pivot"), fault.CodeSagaShape, "%s is a second pivot: when it fails, %s can no longer be undone", "keep one pivot; what comes after it is tried until it is done",
+			sh.find(at(i, "pivot"), "%s is a second pivot: when it fails, %s can no longer be undone", "keep one pivot; what comes after it is tried until it is done",
 				sh.saga.Steps[i].Name, sh.saga.Steps[sh.pivot].Name)
 			continue
 		}
@@ -188,7 +188,7 @@ func (sh *shape) roles() {
 			sh.nodes[i].Role = Retriable
 		default:
 			sh.nodes[i].Role = Compensatable
-			sh.find(at(i, ""), fault.CodeSagaShape, "step %s runs beside the pivot %s, so that neither can be sure of the other", "let it come before or after: add it to the after of the pivot, or the pivot to its own",
+			sh.find(at(i, ""), "step %s runs beside the pivot %s, so that neither can be sure of the other", "let it come before or after: add it to the after of the pivot, or the pivot to its own",
 				sh.saga.Steps[i].Name, sh.saga.Steps[sh.pivot].Name)
 		}
 	}
@@ -201,22 +201,22 @@ func (sh *shape) undo(i int) {
 	revocable, known := sh.revocable(step)
 	switch {
 	case step.Pivot && step.Do == nil && step.Child == nil:
-		sh.find(at(i, "pivot"), fault.CodeSagaShape, "step %s decides nothing: a pivot is a call or a child", "take pivot away", step.Name)
+		sh.find(at(i, "pivot"), "step %s decides nothing: a pivot is a call or a child", "take pivot away", step.Name)
 	case idle && step.Undo != nil && !step.Undo.None():
-		sh.find(at(i, "undo"), fault.CodeSagaShape, "step %s has done nothing that could be undone", "take undo away", step.Name)
+		sh.find(at(i, "undo"), "step %s has done nothing that could be undone", "take undo away", step.Name)
 	case node.Role == Retriable && step.Undo != nil:
-		sh.find(at(i, "undo"), fault.CodeSagaShape, "step %s comes after the pivot %s, and what comes after it is never undone", "take undo away: the step is tried until it is done, and parked if it cannot be",
+		sh.find(at(i, "undo"), "step %s comes after the pivot %s, and what comes after it is never undone", "take undo away: the step is tried until it is done, and parked if it cannot be",
 			step.Name, sh.saga.Steps[sh.pivot].Name)
 	case node.Role != Compensatable || idle || step.Undo != nil:
 	case step.Child != nil && known:
 		if node.Revocable = revocable; !revocable {
-			sh.find(at(i, "child"), fault.CodeSagaShape, "step %s runs %s, which has a pivot: once it has passed that, it cannot be undone", "give the step an undo, make it the pivot, or let it come after the pivot", step.Name, step.Child.Saga)
+			sh.find(at(i, "child"), "step %s runs %s, which has a pivot: once it has passed that, it cannot be undone", "give the step an undo, make it the pivot, or let it come after the pivot", step.Name, step.Child.Saga)
 		}
 	case step.Child == nil:
-		sh.find(at(i, ""), fault.CodeSagaShape, "step %s cannot be undone when a later one fails", "add undo, undo: none if it has no effect, pivot: true if it decides, or let it come after the pivot", step.Name)
+		sh.find(at(i, ""), "step %s cannot be undone when a later one fails", "add undo, undo: none if it has no effect, pivot: true if it decides, or let it come after the pivot", step.Name)
 	}
 	if node.Role == Retriable && step.Wait != nil && step.Wait.Timeout > 0 && step.Wait.Else != manifest.WaitGoOn {
-		sh.find(at(i, "wait"), fault.CodeSagaShape, "step %s can fail after the pivot, when nothing can be undone any more", "write else: go-on, or take timeout away", step.Name)
+		sh.find(at(i, "wait"), "step %s can fail after the pivot, when nothing can be undone any more", "write else: go-on, or take timeout away", step.Name)
 	}
 }
 

@@ -181,7 +181,7 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 	if err != nil {
 		return fmt.Errorf("keep event for sagas: %w", err)
 	}
-	e.dispatch(signals)
+	e.dispatch(signals) //nolint:contextcheck // what follows outlives who asked for it
 	return nil
 }
 
@@ -235,7 +235,7 @@ func (e *Engine) Migrate(ctx context.Context, id string, names map[string]string
 		return nil, fault.New(fault.CodeSagaMigration, "another engine runs %s", id).Fix("migrate it there")
 	}
 	results := make(chan error, 1)
-	err = func() error {
+	err = func() error { //nolint:contextcheck // what follows outlives who asked for it
 		defer a.mu.Unlock()
 		to, err := e.plans.current(a.row.Saga)
 		if err != nil {

@@ -106,7 +106,7 @@ func (b *books) awaitEnds(t *testing.T) {
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	db := b.store(t)
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // nothing is written
 	left, since := -1, time.Now()
 	for {
 		asked, answered := b.starts(t)
@@ -153,12 +153,12 @@ func (b *books) audit(t *testing.T) {
 		b.add(t, all, service)
 	}
 	db := b.store(t)
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // nothing is written
 	rows, err := db.QueryContext(t.Context(), "SELECT id, key, phase FROM instances")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // what it says, Err has said
 	instances, ends, wrong := map[string]string{}, map[int]int{}, 0
 	for rows.Next() {
 		var id, key string
@@ -224,12 +224,12 @@ func (b *books) add(t *testing.T, all effects, service string) {
 		t.Fatalf("databases of %s: %v, %v", service, paths, err)
 	}
 	db := b.open(t, paths[0])
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // nothing is written
 	rows, err := db.QueryContext(t.Context(), "SELECT id, step || ' ' || op, count(*) FROM effects GROUP BY 1, 2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // what it says, Err has said
 	for rows.Next() {
 		var id, what string
 		var n int

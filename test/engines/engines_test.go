@@ -235,7 +235,7 @@ func (f *fleet) audit(h *history) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // what it says, Err has said
 	ends, of := map[int]int{}, map[string]string{}
 	for rows.Next() {
 		var id, key string
@@ -307,12 +307,12 @@ func (f *fleet) read(all map[string]map[string]int, service string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // nothing is written
 	rows, err := db.QueryContext(f.t.Context(), "SELECT id, step || ' ' || op, count(*) FROM effects GROUP BY 1, 2")
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // what it says, Err has said
 	for rows.Next() {
 		var id, what string
 		var n int

@@ -63,7 +63,7 @@ type process struct {
 
 func launch(t *testing.T, log string, env []string, announces bool, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(filepath.Join(programs, name), args...), done: make(chan struct{})} //nolint:noctx // the test ends it
+	p := &process{cmd: exec.Command(filepath.Join(programs, name), args...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error
@@ -115,7 +115,7 @@ type wire struct {
 
 func newWire(t *testing.T, target string) *wire {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // in a test
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func (w *wire) serve() {
 		if err != nil {
 			return
 		}
-		up, err := net.Dial("tcp", w.target) //nolint:noctx // in a test
+		up, err := net.Dial("tcp", w.target)
 		if err != nil {
 			c.Close()
 			continue
@@ -235,7 +235,7 @@ func newFleet(t *testing.T, canonical []byte) *fleet {
 
 func (f *fleet) service(name string) string {
 	f.t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // in a test
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		f.t.Fatal(err)
 	}

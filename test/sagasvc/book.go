@@ -73,7 +73,7 @@ func (b *book) handler(f step) http.Handler {
 		}
 		if callback := r.Header.Get(sdk.HeaderCallback); callback != "" && fresh && fate(o.ID+name) < 50 {
 			w.WriteHeader(http.StatusAccepted)
-			go b.callBack(callback, answer)
+			go b.callBack(callback, answer) //nolint:contextcheck // it comes after the answer
 			return nil
 		}
 		return sdk.WriteJSON(w, http.StatusOK, answer)
