@@ -253,7 +253,27 @@ func (w *sagas) mount(t *testing.T, dir string) func() error {
 		_ = unmount()
 		t.Skipf("a file cannot be put in the place of another here: %v", err)
 	}
-	return func() error { return errors.Join(unix.Unmount(at, unix.MNT_DETACH), unmount()) }
+	file, err := unix.Open(at, unix.O_PATH|unix.O_CLOEXEC, 0) // its name cannot be looked up without power
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() error {
+		return errors.Join(unix.Unmount(fmt.Sprintf("/proc/self/fd/%d", file), unix.MNT_DETACH), unix.Close(file), unmount())
+	}
+}
+
+// read reads beside the commits, so that the log cannot always be brought into the file whole.
+func (w *sagas) read(ctx context.Context, s *sqlitesaga.Store) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, _ = s.Find(ctx, &saga.Query{Limit: 5}) // without power it can only fail
+		select {
+		case <-w.disk.Gone():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // round runs from one start to a cut, and leaves the disk as it is found thereafter.
@@ -271,18 +291,9 @@ func (w *sagas) round(t *testing.T, dir string, cut bool) {
 		if w.lies {
 			w.disk.Lie()
 		}
-		w.disk.CutAfter(20 + w.chance.IntN(1500))
+		w.disk.CutAfter(20 + w.chance.IntN(800))
 		var reading sync.WaitGroup
-		reading.Go(func() {
-			for err := error(nil); err == nil; {
-				_, err = s.Find(t.Context(), &saga.Query{Limit: 5})
-				select {
-				case <-w.disk.Gone():
-					return
-				default:
-				}
-			}
-		})
+		reading.Go(func() { w.read(t.Context(), s) })
 		w.commit(t.Context(), s)
 		w.disk.Cut()
 		reading.Wait()
