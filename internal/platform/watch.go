@@ -65,6 +65,7 @@ func (p *Platform) watch(ctx context.Context) error {
 type watching struct {
 	trees   []source.Tree
 	files   []string
+	globs   []string
 	changes <-chan source.Change
 	end     context.CancelFunc
 }
@@ -72,8 +73,8 @@ type watching struct {
 func (p *Platform) beginWatch(ctx context.Context) (*watching, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watching{end: cancel}
-	w.trees, w.files = watched(p.current())
-	changes, err := source.Watch(ctx, w.trees, &source.Options{Logger: p.log, App: p.o.Dir, Files: w.files, Warn: p.warn})
+	w.trees, w.files, w.globs = watched(p.current())
+	changes, err := source.Watch(ctx, w.trees, &source.Options{Logger: p.log, App: p.o.Dir, Files: w.files, Globs: w.globs, Warn: p.warn})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -83,8 +84,8 @@ func (p *Platform) beginWatch(ctx context.Context) (*watching, error) {
 }
 
 func (w *watching) stillRight(app *manifest.App) bool {
-	trees, files := watched(app)
-	return reflect.DeepEqual(trees, w.trees) && slices.Equal(files, w.files)
+	trees, files, globs := watched(app)
+	return reflect.DeepEqual(trees, w.trees) && slices.Equal(files, w.files) && slices.Equal(globs, w.globs)
 }
 
 // endWatch ends a watch whose successor has begun, after it has told what came before that.
@@ -175,10 +176,13 @@ func (r *restless) filter(service string, files []string, now time.Time) (worth,
 }
 
 // watched lists what an App is made of: a tree for each service, and the whole folder of the application, in which a
-// new service may appear.
-func watched(app *manifest.App) ([]source.Tree, []string) {
-	files := []string{filepath.Join(app.Dir, manifest.AppFile), filepath.Join(app.Dir, manifest.EnvFile)}
-	trees := []source.Tree{{Dir: app.Dir}}
+// new service may appear, or a new saga.
+func watched(app *manifest.App) (trees []source.Tree, files, globs []string) {
+	files = []string{filepath.Join(app.Dir, manifest.AppFile), filepath.Join(app.Dir, manifest.EnvFile)}
+	trees = []source.Tree{{Dir: app.Dir}}
+	for _, pattern := range app.SagaFiles {
+		globs = append(globs, filepath.Join(app.Dir, filepath.FromSlash(pattern)))
+	}
 	for _, s := range app.Services {
 		files = append(files, filepath.Join(s.Dir, manifest.ServiceFile))
 		if s.Watch.Off {
@@ -186,5 +190,5 @@ func watched(app *manifest.App) ([]source.Tree, []string) {
 		}
 		trees = append(trees, source.Tree{Service: s.Name, Dir: s.Dir, Exclude: s.Watch.Exclude, Also: s.Watch.Also})
 	}
-	return trees, files
+	return trees, files, globs
 }

@@ -22,6 +22,7 @@ type Options struct {
 	Logger *slog.Logger  // for operators; nil discards
 	App    string        // folder of the application: without a repository, .gitignore files up to it count
 	Files  []string      // single files, absolute, that make up the manifest: they need not exist yet
+	Globs  []string      // absolute patterns of filepath.Match: what they match makes up the manifest too, in folders that are watched
 	Quiet  time.Duration // how long it must be quiet before a change is told; 100 ms
 	Limit  time.Duration // after which it is told anyway; 2 s
 	Poll   time.Duration // how often the trees are looked through where the system cannot notify; 2 s
@@ -35,7 +36,7 @@ type Options struct {
 // Change is what changed in one service, or in the manifest.
 type Change struct {
 	Service  string   // "" for the manifest
-	Manifest bool     // files of Options.Files, or a service.yaml or atoll.yaml below a tree without a service
+	Manifest bool     // files of Options.Files or Globs, or a service.yaml or atoll.yaml below a tree without a service
 	Files    []string // sorted; of a service relative to its folder if they are in it, else absolute
 }
 
@@ -150,7 +151,7 @@ func (w *watch) note(e fsnotify.Event) {
 	if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
 		delete(w.watched, file) // a folder that was moved is watched anew where it turns up
 	}
-	if !w.manifest[file] && len(owners(w.roots, file, false)) == 0 && len(owners(w.roots, file, true)) == 0 {
+	if !w.isManifest(file) && len(owners(w.roots, file, false)) == 0 && len(owners(w.roots, file, true)) == 0 {
 		return
 	}
 	w.dirty[file] = true
@@ -225,7 +226,7 @@ func (w *watch) lookFile(file string, info fs.FileInfo, sure bool) {
 	if !info.Mode().IsRegular() || filepath.Base(file) == ".gitignore" {
 		return
 	}
-	if !w.manifest[file] && len(owners(w.roots, file, false)) == 0 {
+	if !w.isManifest(file) && len(owners(w.roots, file, false)) == 0 {
 		return
 	}
 	if w.index.update(file, info, sure) {
@@ -233,9 +234,17 @@ func (w *watch) lookFile(file string, info fs.FileInfo, sure bool) {
 	}
 }
 
+// isManifest tells whether a file makes up the manifest.
+func (w *watch) isManifest(file string) bool {
+	return w.manifest[file] || slices.ContainsFunc(w.o.Globs, func(pattern string) bool {
+		matches, _ := filepath.Match(pattern, file) // a bad pattern is the manifest's fault, and matches nothing
+		return matches
+	})
+}
+
 // changed puts a file where it is told from.
 func (w *watch) changed(file string) {
-	if w.manifest[file] {
+	if w.isManifest(file) {
 		w.pend("", file)
 		return
 	}

@@ -43,6 +43,9 @@ func newField(t *testing.T, files map[string]string, o *source.Options, trees ..
 	for i := range o.Files {
 		o.Files[i] = filepath.Join(f.dir, o.Files[i])
 	}
+	for i := range o.Globs {
+		o.Globs[i] = filepath.Join(f.dir, o.Globs[i])
+	}
 	o.Quiet = 20 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	changes, err := source.Watch(ctx, trees, o)
@@ -204,6 +207,16 @@ func TestFilesOfTheManifestAreToldApart(t *testing.T) {
 	f.expect("manifest: service.yaml")
 	f.write(".env", "A=1")
 	f.expect("manifest: .env")
+}
+
+func TestFilesThatAPatternOfTheManifestMatchesAreToldAlsoWhenTheyAreNew(t *testing.T) {
+	t.Parallel()
+	f := newField(t, map[string]string{"atoll.yaml": "a", "sagas/a.yaml": "a"}, &source.Options{Globs: []string{"sagas/*.yaml"}}, source.Tree{}, orders)
+	f.write("sagas/a.yaml", "b")
+	f.expect("manifest: a.yaml")
+	f.write("sagas/b.txt", "a")
+	f.write("sagas/b.yaml", "a")
+	f.expect("manifest: b.yaml")
 }
 
 func TestOfTheApplicationsFolderOnlyManifestsAreTold(t *testing.T) {
