@@ -172,7 +172,7 @@ func (b *bench) fill(ctx context.Context, a *app, n int) (time.Duration, error) 
 
 // copies puts n copies of the only instance into a store. They were started and have ended one after the other.
 func copies(ctx context.Context, path string, n int) (err error) {
-	store, err := sqlitesaga.Open(ctx, path)
+	store, err := sqlitesaga.Open(ctx, path, nil)
 	if err != nil {
 		return err
 	}
