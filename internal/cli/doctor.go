@@ -116,6 +116,7 @@ func (a *app) applicationChecks(ctx context.Context, dir string) []diagnosis {
 	c, err := client.Dial(ctx, platform.StateDir(dir, a.copyName))
 	if err == nil {
 		found = append(found, diagnosis{group, "running", statusOK, fmt.Sprintf("yes, pid %d", c.PID()), ""})
+		found = append(found, sagaChecks(ctx, c)...)
 		c.Close()
 	} else if app != nil {
 		found = append(found, portCheck(ctx, app.Gateway.Listen))
@@ -125,6 +126,18 @@ func (a *app) applicationChecks(ctx context.Context, dir string) []diagnosis {
 		found = append(found, databaseChecks(app)...)
 	}
 	return found
+}
+
+// sagaChecks tells of instances that wait for a person.
+func sagaChecks(ctx context.Context, c *client.Client) []diagnosis {
+	text, defined := parkedSagas(ctx, c)
+	switch {
+	case text != "":
+		return []diagnosis{{"application", "sagas", statusWarning, text, "see them with atoll saga ls --state parked, and what frees one with atoll saga show ID"}}
+	case defined:
+		return []diagnosis{{"application", "sagas", statusOK, "none is parked", ""}}
+	}
+	return nil
 }
 
 func stateFolderCheck(dir string) diagnosis {

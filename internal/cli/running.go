@@ -268,6 +268,10 @@ func (a *app) describe(s *api.Service) {
 	row("replicas", strconv.Itoa(s.Replicas))
 	row("publishes", strings.Join(s.Publishes, ", "))
 	row("subscribes", strings.Join(slices.Sorted(maps.Keys(s.Subscribes)), ", "))
+	row("sagas", strings.Join(s.Sagas, ", "))
+	for _, use := range s.Takes {
+		row("steps", strings.Join(use.Steps, ", ")+" of "+use.Saga)
+	}
 	row("secrets", strings.Join(s.Secrets, ", "))
 	row("called by", strings.Join(s.CalledBy, ", "))
 	t.write(a.Out, width)

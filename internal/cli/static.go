@@ -55,7 +55,11 @@ func (a *app) check(dir, environment string) error {
 		case len(faults) > 0:
 			fmt.Fprintf(a.Out, "\n%s, %s; atoll explain CODE tells more\n", plural(errors, "error"), plural(len(faults)-errors, "warning"))
 		case app != nil:
-			fmt.Fprintf(a.Out, "%s: %s, %s, no problem found\n", app.Name, plural(len(app.Services), "service"), plural(len(app.Gateway.Routes), "route"))
+			parts := []string{plural(len(app.Services), "service"), plural(len(app.Gateway.Routes), "route")}
+			if len(app.Sagas) > 0 {
+				parts = append(parts, plural(len(app.Sagas), "saga"))
+			}
+			fmt.Fprintf(a.Out, "%s: %s, no problem found\n", app.Name, strings.Join(parts, ", "))
 		}
 	}
 	if faults.HasErrors() {

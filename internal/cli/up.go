@@ -286,6 +286,9 @@ func (a *app) summary(ctx context.Context, c *client.Client, took time.Duration)
 		lines = append(lines, fmt.Sprintf("  copy     %s (atoll --copy %s ps)", info.Copy, info.Copy))
 	}
 	lines = append(lines, "  gateway  "+p.bold(info.Gateway))
+	if parked, _ := parkedSagas(ctx, c); parked != "" {
+		lines = append(lines, "  sagas    "+p.yellow(parked)+" (atoll saga ls --state parked)")
+	}
 	if path := tryPath(info.Dir, services); path != "" {
 		lines = append(lines, fmt.Sprintf("  try      curl %s%s", info.Gateway, path))
 	}

@@ -38,6 +38,7 @@ type App interface {
 	Trace(id string) []telemetry.Span
 	EventBus
 	Webhooks
+	Sagas
 }
 
 //go:embed openapi.yaml

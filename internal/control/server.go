@@ -56,6 +56,7 @@ func (s *server) operations() map[string]handlerFunc {
 	}
 	maps.Copy(all, s.busOperations())
 	maps.Copy(all, s.webhookOperations())
+	maps.Copy(all, s.sagaOperations())
 	return all
 }
 
@@ -125,16 +126,19 @@ func statusOf(code fault.Code) int {
 	case fault.CodeControlRefused:
 		return http.StatusForbidden
 	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown,
-		fault.CodeTopicUnknown, fault.CodeSubscriptionUnknown, fault.CodeDeadLetterUnknown, fault.CodeOffsetGone, fault.CodeWebhookUnknown:
+		fault.CodeTopicUnknown, fault.CodeSubscriptionUnknown, fault.CodeDeadLetterUnknown, fault.CodeOffsetGone, fault.CodeWebhookUnknown,
+		fault.CodeSagaUnknown, fault.CodeSagaInstanceUnknown:
 		return http.StatusNotFound
 	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue,
-		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress:
+		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress,
+		fault.CodeSagaReason:
 		return http.StatusBadRequest
 	case fault.CodeEventTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case fault.CodeEventContract:
+	case fault.CodeEventContract, fault.CodeSagaInput:
 		return http.StatusUnprocessableEntity
-	case fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure:
+	case fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure,
+		fault.CodeSagaBusy, fault.CodeSagaUnsure, fault.CodeSagaStoreUnreachable:
 		return http.StatusServiceUnavailable
 	case fault.CodeInternal:
 		return http.StatusInternalServerError

@@ -32,6 +32,7 @@ type app struct {
 	query    api.EventQuery // the last one
 	page     string         // subscription|topic of the last page of dead letters
 	selected api.Selection  // the last one
+	sagas    sagasAsked
 }
 
 var _ control.App = (*app)(nil)
@@ -47,7 +48,7 @@ func (a *app) Services() []api.Service {
 		Service: "orders", Dir: "/shop/orders", Run: "bin/orders", Protocol: "http", Ready: "tcp", Replicas: 1,
 		Calls:    []api.Call{{Service: "pay", Addr: "127.0.0.1:1", Timeout: "30s", Tries: 3}},
 		CalledBy: []string{}, Routes: []api.Route{{Path: "/**", Limits: []string{"5/s per address"}}}, Publishes: []string{},
-		Subscribes: map[string]string{}, Secrets: []string{"key"}, Env: map[string]string{"A": "b"}, Running: a.Replicas(),
+		Subscribes: map[string]string{}, Sagas: []string{"cash"}, Takes: []api.SagaUse{{Saga: "cash", Steps: []string{"charge"}}}, Secrets: []string{"key"}, Env: map[string]string{"A": "b"}, Running: a.Replicas(),
 	}}
 }
 

@@ -148,7 +148,7 @@ func (p *Platform) describe(app *manifest.App, s *manifest.Service, replicas []a
 		Service: s.Name, Owner: s.Owner, Summary: s.Summary, Dir: s.Dir, Build: s.Written["build"], Run: manifest.ExpandCalls(s.Written["run"], addr), API: s.API,
 		Protocol: string(s.Protocol), Port: s.Port, Ready: s.Ready.String(), Database: string(s.Database.Kind), Replicas: p.wanted(s),
 		Calls: []api.Call{}, CalledBy: []string{}, Routes: []api.Route{}, Publishes: s.Topics(),
-		Subscribes: map[string]string{}, Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},
+		Subscribes: map[string]string{}, Sagas: orEmpty(s.Sagas), Takes: sagaUses(app, s.Name), Secrets: orEmpty(s.Secrets), Env: shown(s, addr), Running: []api.Replica{},
 	}
 	for topic, sub := range s.Subscribes {
 		out.Subscribes[topic] = sub.To

@@ -16,19 +16,22 @@ import (
 const hookGroup = "webhook/*"
 
 // Metrics is all that is counted, in the text format of Prometheus. The names are those of OpenTelemetry's conventions for
-// messaging where these have one. A series stands for a topic or a subscription of the manifests; webhooks are one.
+// messaging where these have one. A series stands for a topic, a subscription, a saga or a service of the manifests; webhooks are one.
 func (p *Platform) Metrics(ctx context.Context) ([]byte, error) {
 	m := &exposition{}
-	b := p.bus.current()
-	if b == nil {
-		return nil, nil
+	if b := p.bus.current(); b != nil {
+		m.topics(b.Topics())
+		groups := joinHooks(b.Subscriptions())
+		m.attempts(groups)
+		m.backlog(groups)
+		if err := m.log(ctx, b); err != nil {
+			return nil, err
+		}
 	}
-	m.topics(b.Topics())
-	groups := joinHooks(b.Subscriptions())
-	m.attempts(groups)
-	m.backlog(groups)
-	if err := m.log(ctx, b); err != nil {
-		return nil, err
+	if e := p.sagas.current(); e != nil {
+		if err := m.sagas(ctx, e, &p.sagas.counts); err != nil {
+			return nil, err
+		}
 	}
 	return m.out.Bytes(), nil
 }

@@ -222,7 +222,17 @@ func (p *Platform) startDatabases(context.Context, *manifest.App) error {
 func (p *Platform) startSagas(context.Context, *manifest.App) error {
 	p.sagas = &sagas{
 		dir: p.state.path("sagas"), listen: p.driver.Listen, postgres: p.databases.provisionPostgres, caller: sagaCaller{p}, warn: p.warn, log: p.log,
-		options: saga.Options{Logger: p.log, OnParked: p.parked, OnBroken: p.sagasBroken}, listeners: map[string]*sagaEntrance{},
+		options: saga.Options{Logger: p.log, OnBroken: p.sagasBroken}, listeners: map[string]*sagaEntrance{},
+	}
+	counts := &p.sagas.counts
+	p.sagas.options.OnStarted = func(name string) { counts.add(sagaStarted, name, "") }
+	p.sagas.options.OnEnded = func(i *saga.Instance) { counts.add(sagaEnded, i.Saga, string(i.Phase)) }
+	p.sagas.options.OnAttempt = func(o *saga.Outgoing, _ time.Time, r *saga.Result) {
+		counts.add(sagaAttempts, o.Request.Service, attemptOutcome(r))
+	}
+	p.sagas.options.OnParked = func(i *saga.Instance) {
+		counts.add(sagaParkings, i.Saga, "")
+		p.parked(i)
 	}
 	p.onEnd("sagas", p.sagas.close)
 	return nil

@@ -166,7 +166,7 @@ const topicParked = "saga.parked"
 // parked tells of an instance that waits for a person.
 func (p *Platform) parked(i *saga.Instance) {
 	p.warn(fault.Warn(fault.CodeSagaParked, "an instance of %s is parked at %s: %s", i.Saga, i.Step, i.Error).
-		Fix("atoll saga show %s shows it; retry, skip, override, replace or cancel frees it", i.ID))
+		Fix("atoll saga show %s shows it, and what frees it", i.ID))
 	p.telling.Go(func() { p.tellParked(i) })
 }
 

@@ -34,6 +34,7 @@ type sagas struct {
 	options  saga.Options
 	warn     func(*fault.Error)
 	log      *slog.Logger
+	counts   sagaCounts
 
 	changing sync.Mutex // held while an App is put into force; taken before mu
 

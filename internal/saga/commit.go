@@ -94,8 +94,11 @@ func (e *Engine) compose(g *group, a *actor, eff *Effects, origin *Origin, taken
 	view := e.viewFor(a, eff)
 	g.changes = append(g.changes, c)
 	g.size += len(c.Records) + len(c.Row.State)
-	calls, acquired := eff.Calls, eff.Acquire
+	calls, acquired, name := eff.Calls, eff.Acquire, a.row.Saga
 	g.after = append(g.after, func(o *Outcome, err error) {
+		if err == nil && c.Create != nil && o.Existing == nil && !o.Orphan {
+			e.o.OnStarted(name)
+		}
 		if done != nil {
 			done(o, err)
 		}
@@ -120,10 +123,8 @@ func (e *Engine) change(a *actor, eff *Effects, origin *Origin, taken []int64) *
 	r := &a.row
 	r.Rev++
 	r.Hash, r.Key, r.Phase, r.Ended, r.Wake, r.Purge = s.Hash, s.Key, s.Phase, s.Ended, wakeOf(s), time.Time{}
-	r.Step, r.Error = "", ""
-	if s.Cause != nil {
-		r.Step, r.Error = s.Cause.Step, s.Cause.Text
-	}
+	trouble := a.m.trouble()
+	r.Step, r.Error = trouble.Step, trouble.Text
 	if s.Phase.Ended() && s.Parent == "" {
 		keep := a.m.Plan().Keep
 		if keep == 0 {

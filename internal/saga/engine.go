@@ -43,7 +43,8 @@ type Options struct {
 	PerService int
 	// Drain is how long calls under way may go on when the engine ends; default 10 s.
 	Drain time.Duration
-	// OnParked, OnEnded and OnAttempt are told once it is durable; they must not block.
+	// OnStarted, OnParked and OnEnded are told once it is durable, OnAttempt when an attempt has ended; they must not block.
+	OnStarted func(saga string)
 	OnParked  func(*Instance)
 	OnEnded   func(*Instance)
 	OnAttempt func(o *Outgoing, began time.Time, r *Result)
@@ -58,6 +59,9 @@ func (o *Options) withDefaults() Options {
 	out.MaxActive = cmp.Or(o.MaxActive, 100_000)
 	out.PerService = cmp.Or(o.PerService, 256)
 	out.Drain = cmp.Or(o.Drain, 10*time.Second)
+	if out.OnStarted == nil {
+		out.OnStarted = func(string) {}
+	}
 	if out.OnParked == nil {
 		out.OnParked = func(*Instance) {}
 	}
@@ -251,6 +255,8 @@ func (e *Engine) start(ctx context.Context, ask *Ask, id string) (*Instance, err
 	if ask.Idem != "" {
 		origin.Print = fingerprint(ask.Input)
 	}
+	trouble := m.trouble()
+	a.row.Step, a.row.Error = trouble.Step, trouble.Text
 	view := viewOf(&a.row, m.State())
 	e.submit(a, &eff, origin, nil, func(o *Outcome, err error) {
 		switch {

@@ -138,6 +138,30 @@ func (m *Machine) stuck() bool {
 	return false
 }
 
+// trouble is what is parked, or else what went wrong. A step that is parked while it is undone comes before why it is undone.
+func (m *Machine) trouble() Cause {
+	if m.s.Phase == Parked {
+		for i := range m.s.Steps {
+			for j := range m.s.Steps[i].Tasks {
+				if t := &m.s.Steps[i].Tasks[j]; t.Status == Stuck {
+					return Cause{Step: m.label(TaskID{Step: i, Item: j}), Text: undoText(m.s.Back) + t.Text}
+				}
+			}
+		}
+	}
+	if m.s.Cause == nil {
+		return Cause{}
+	}
+	return *m.s.Cause
+}
+
+func undoText(undo bool) string {
+	if undo {
+		return "undo: "
+	}
+	return ""
+}
+
 // Handle tells what happened. An error is a *fault.Error that refuses what a person or service asked for, and nothing has changed.
 // What comes too late, or twice, changes nothing and has no effects.
 func (m *Machine) Handle(e *Event) (Effects, error) {

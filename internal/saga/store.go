@@ -15,8 +15,8 @@ type Row struct {
 	Hash    string
 	Key     string // business key
 	Phase   Phase
-	Step    string // of Cause
-	Error   string // of Cause
+	Step    string // of what is parked, or else of what went wrong
+	Error   string // the same
 	Wake    Wake
 	Shard   int
 	Parent  string // id, of a child

@@ -17,7 +17,7 @@ type Instance struct {
 	Version string // hash of its definition
 	Key     string
 	Phase   Phase
-	Step    string // what went wrong, where something did
+	Step    string // of what is parked, or else of what went wrong
 	Error   string
 	Parent  string
 	Input   json.RawMessage
@@ -30,14 +30,10 @@ type Instance struct {
 }
 
 func viewOf(r *Row, s *State) *Instance {
-	out := &Instance{
-		ID: s.ID, Saga: s.Saga, Version: s.Hash, Key: s.Key, Phase: s.Phase, Parent: s.Parent, Input: s.Input, Output: s.Output,
-		Started: s.Started, Ended: s.Ended, Rev: r.Rev, Shard: r.Shard,
+	return &Instance{
+		ID: s.ID, Saga: s.Saga, Version: s.Hash, Key: s.Key, Phase: s.Phase, Step: r.Step, Error: r.Error, Parent: s.Parent, Input: s.Input,
+		Output: s.Output, Started: s.Started, Ended: s.Ended, Rev: r.Rev, Shard: r.Shard,
 	}
-	if s.Cause != nil {
-		out.Step, out.Error = s.Cause.Step, s.Cause.Text
-	}
-	return out
 }
 
 // instanceOf is the instance that a row tells of.
@@ -235,8 +231,5 @@ func (e *Engine) Plan(ctx context.Context, name, hash string) (*Plan, error) {
 	return e.plans.byHash(ctx, hash)
 }
 
-// Plans lists those in force, by name.
-func (e *Engine) Plans() []*Plan {
-	list, _ := e.plans.all()
-	return list
-}
+// Plans lists those in force, by name, and all that are known of: those in force, and those that instances run or ran lately.
+func (e *Engine) Plans() (inForce, known []*Plan) { return e.plans.all() }

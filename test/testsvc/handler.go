@@ -20,7 +20,7 @@ import (
 // handler answers by the last part of a path that it knows, so that it serves below any prefix that a route leaves.
 func handler(o *options) http.Handler {
 	var sick atomic.Bool
-	events := &taker{}
+	events, sagaSteps := &taker{}, newSteps()
 	paths := map[string]http.HandlerFunc{
 		"healthz": func(w http.ResponseWriter, _ *http.Request) {
 			if sick.Load() {
@@ -38,6 +38,7 @@ func handler(o *options) http.Handler {
 		},
 		"echo": echo, "env": env, "call": call, "tcp": callTCP, "slow": slow, "log": logLine, "stream": stream,
 		"take": events.take, "taken": events.list, "mend": events.mend, "publish": publish,
+		"set": sagaSteps.set, "do": sagaSteps.do, "undo": sagaSteps.undo, "steps": sagaSteps.list, "finish": sagaSteps.finish, "sagas": sagas,
 		"status": status, "ws": websocket.Handler(func(c *websocket.Conn) { _, _ = io.Copy(c, c) }).ServeHTTP,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

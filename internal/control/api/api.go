@@ -41,9 +41,17 @@ type Service struct {
 	Routes     []Route           `json:"routes"`
 	Publishes  []string          `json:"publishes"`
 	Subscribes map[string]string `json:"subscribes"`
+	Sagas      []string          `json:"sagas"`   // that it may start
+	Takes      []SagaUse         `json:"takes"`   // steps of sagas that call it
 	Secrets    []string          `json:"secrets"` // names only
 	Env        map[string]string `json:"env"`     // as the manifest has it; values that hold secrets are hidden
 	Running    []Replica         `json:"running"`
+}
+
+// SagaUse is what a service does in a saga.
+type SagaUse struct {
+	Saga  string   `json:"saga"`
+	Steps []string `json:"steps"` // that it takes or undoes
 }
 
 // Call is a service that another may call.

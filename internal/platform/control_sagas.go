@@ -1,0 +1,604 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/relay"
+	"github.com/atollhq/atoll/internal/saga"
+	"github.com/atollhq/atoll/internal/saga/sagahttp"
+)
+
+// Bounds of what one request does with many instances.
+const (
+	mostActed   = 10_000
+	actedAtOnce = 16
+	failedShown = 20
+)
+
+// needSagas is the engine, or why there is none.
+func (p *Platform) needSagas() (*saga.Engine, error) {
+	if e := p.sagas.current(); e != nil {
+		return e, nil
+	}
+	return nil, fault.New(fault.CodeSagaUnknown, "the application defines no sagas").Fix("write one, and name its file under sagas in atoll.yaml")
+}
+
+// short is how a version is shown.
+func short(hash string) string { return hash[:min(12, len(hash))] }
+
+// operatorName is a person as the history names them.
+func operatorName(by string) string {
+	by = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, by)
+	return strings.TrimSpace("operator " + by[:min(len(by), 100)])
+}
+
+// asked logs what is not for users of what the engine answered to somebody who asked for something.
+func (p *Platform) asked(what string, err error) error {
+	if _, known := errors.AsType[*fault.Error](err); known || err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	p.log.Error("sagas: "+what, "error", err)
+	return sagahttp.Unsure()
+}
+
+// Sagas lists the definitions in force.
+func (p *Platform) Sagas(ctx context.Context) ([]api.Saga, error) {
+	out := []api.Saga{}
+	e := p.sagas.current()
+	if e == nil {
+		return out, nil
+	}
+	counts, err := e.Count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	inForce, _ := e.Plans()
+	for _, plan := range inForce {
+		out = append(out, sagaOf(p.current(), plan, counts[plan.Name], true))
+	}
+	return out, nil
+}
+
+// Saga is a definition.
+func (p *Platform) Saga(ctx context.Context, name, version string) (api.Saga, error) {
+	e, err := p.needSagas()
+	if err != nil {
+		return api.Saga{}, err
+	}
+	inForce, known := e.Plans()
+	at := slices.IndexFunc(known, func(plan *saga.Plan) bool {
+		return plan.Name == name && version != "" && strings.HasPrefix(plan.Hash, version)
+	})
+	var plan *saga.Plan
+	switch {
+	case at >= 0:
+		plan = known[at]
+	case version != "":
+		return api.Saga{}, fault.New(fault.CodeSagaUnknown, "no instance runs a version %.80q of %.80q", version, name).Fix("see the one in force without a version")
+	default:
+		if plan, err = e.Plan(ctx, name, ""); err != nil {
+			return api.Saga{}, err
+		}
+	}
+	counts, err := e.Count(ctx)
+	if err != nil {
+		return api.Saga{}, err
+	}
+	out := sagaOf(p.current(), plan, counts[name], slices.Contains(inForce, plan))
+	out.Definition = plan.Source
+	return out, nil
+}
+
+func sagaOf(app *manifest.App, plan *saga.Plan, counts map[saga.Phase]int, inForce bool) api.Saga {
+	def := plan.Saga
+	out := api.Saga{
+		Saga: plan.Name, Version: short(plan.Hash), Owner: def.Owner, Summary: def.Summary, File: def.File, InForce: inForce,
+		Key: def.Key, Lock: def.Lock, StartedBy: starters(app, def), Instances: map[string]int{}, Steps: stepsOf(plan),
+	}
+	if plan.Timeout > 0 {
+		out.Timeout = plan.Timeout.String()
+	}
+	for phase, n := range counts {
+		out.Instances[string(phase)] = n
+	}
+	return out
+}
+
+// starters lists what may start a saga.
+func starters(app *manifest.App, def *manifest.Saga) []api.SagaStarter {
+	out := []api.SagaStarter{}
+	for _, s := range app.Services {
+		if slices.Contains(s.Sagas, def.Name) {
+			out = append(out, api.SagaStarter{Kind: api.StarterService, Name: s.Name})
+		}
+	}
+	for i := range app.Gateway.Routes {
+		if r := &app.Gateway.Routes[i]; r.Start == def.Name {
+			out = append(out, api.SagaStarter{Kind: api.StarterRoute, Name: r.Host + r.Path})
+		}
+	}
+	for _, s := range def.Start {
+		if s.Event != "" {
+			out = append(out, api.SagaStarter{Kind: api.StarterEvent, Name: s.Event})
+		} else {
+			out = append(out, api.SagaStarter{Kind: api.StarterSchedule, Name: s.Name, When: s.Cron.String()})
+		}
+	}
+	return out
+}
+
+// stepsOf are the steps of a plan, as its definition has them.
+func stepsOf(plan *saga.Plan) []api.SagaStep {
+	out := make([]api.SagaStep, len(plan.Steps))
+	for i := range plan.Steps {
+		step, def := &plan.Steps[i], &plan.Saga.Steps[i]
+		out[i] = api.SagaStep{Step: step.Name, Kind: string(step.Kind), Role: string(step.Role), After: []string{}, Does: doesText(def), When: def.When}
+		for _, from := range step.After {
+			out[i].After = append(out[i].After, plan.Steps[from].Name)
+		}
+		switch {
+		case def.Undo != nil && !def.Undo.None():
+			out[i].Undo = callText(def.Undo.Call)
+		case step.Revocable:
+			out[i].Undo = "compensate " + step.Child
+		}
+		if def.Each != nil {
+			out[i].Each = def.Each.In
+		}
+		out[i].Async = def.Do != nil && def.Do.Async != nil
+	}
+	return out
+}
+
+// doesText says what a step does.
+func doesText(def *manifest.SagaStep) string {
+	switch {
+	case def.Do != nil:
+		return callText(def.Do.Call)
+	case def.Child != nil:
+		return "saga " + def.Child.Saga
+	case def.Wait != nil:
+		return "event " + def.Wait.Event
+	case def.Sleep != "":
+		return "sleep " + def.Sleep
+	}
+	return "until " + def.Until
+}
+
+func callText(call string) string {
+	method, service, path, ok := manifest.ParseSagaCall(call)
+	if !ok {
+		return call
+	}
+	return method + " " + service + path
+}
+
+// sagaUses lists what a service does in sagas.
+func sagaUses(app *manifest.App, service string) []api.SagaUse {
+	out := []api.SagaUse{}
+	for _, def := range app.Sagas {
+		use := api.SagaUse{Saga: def.Name}
+		for i := range def.Steps {
+			step := &def.Steps[i]
+			calls := func(call string) bool {
+				_, name, _, ok := manifest.ParseSagaCall(call)
+				return ok && name == service
+			}
+			if step.Do != nil && calls(step.Do.Call) || step.Undo != nil && calls(step.Undo.Call) {
+				use.Steps = append(use.Steps, step.Name)
+			}
+		}
+		if len(use.Steps) > 0 {
+			out = append(out, use)
+		}
+	}
+	return out
+}
+
+func sagaInstanceOf(i *saga.Instance) api.SagaInstance {
+	out := api.SagaInstance{
+		ID: i.ID, Saga: i.Saga, Version: short(i.Version), Key: i.Key, State: string(i.Phase), Parent: i.Parent, Started: i.Started, Ended: i.Ended,
+	}
+	if i.Error != "" {
+		out.Error = &api.SagaError{Step: i.Step, Text: i.Error}
+	}
+	return out
+}
+
+func sagaQueryOf(q *api.SagaQuery) *saga.Query {
+	out := &saga.Query{
+		Saga: q.Saga, Key: q.Key, Step: q.Step, Error: q.Error, Parent: q.Parent, From: q.Since, To: q.Until, Before: q.Before, Limit: q.Limit,
+	}
+	for _, state := range q.States {
+		out.Phases = append(out.Phases, saga.Phase(state))
+	}
+	return out
+}
+
+// SagaInstances is a page of instances.
+func (p *Platform) SagaInstances(ctx context.Context, q *api.SagaQuery) (api.SagaInstances, error) {
+	out := api.SagaInstances{Instances: []api.SagaInstance{}}
+	e := p.sagas.current()
+	if e == nil {
+		return out, nil
+	}
+	list, err := e.Find(ctx, sagaQueryOf(q))
+	if err != nil {
+		return out, err
+	}
+	for _, i := range list {
+		out.Instances = append(out.Instances, sagaInstanceOf(i))
+	}
+	if len(list) == q.Limit {
+		out.Next = list[len(list)-1].ID
+	}
+	return out, nil
+}
+
+// SagaInstance is an instance with its history.
+func (p *Platform) SagaInstance(ctx context.Context, id string, wait time.Duration) (api.SagaDetail, error) {
+	e, err := p.needSagas()
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	if wait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		if _, err := e.Wait(waiting, id); err != nil {
+			return api.SagaDetail{}, err
+		}
+	}
+	return sagaDetail(ctx, e, id)
+}
+
+// sagaDetail reads all that is known of an instance.
+func sagaDetail(ctx context.Context, e *saga.Engine, id string) (api.SagaDetail, error) {
+	i, err := e.Get(ctx, id)
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	plan, err := e.Plan(ctx, i.Saga, i.Version)
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	history, err := e.History(ctx, id)
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	s := i.State
+	out := api.SagaDetail{
+		SagaInstance: sagaInstanceOf(i), Compensating: s.Back, Input: i.Input, Output: i.Output, Lock: s.Lock, Locked: s.Locked, Deadline: s.Deadline,
+		Steps: stepStatuses(plan, s), History: recordsOf(plan, history),
+	}
+	if len(history) > 0 {
+		out.By = history[0].By
+	}
+	if trace, _, _, ok := relay.ParseTraceparent(s.Trace); ok {
+		out.TraceID = trace.String()
+	}
+	if current, err := e.Plan(ctx, i.Saga, ""); err == nil && current.Hash != i.Version {
+		out.Newer = short(current.Hash)
+	}
+	if slices.ContainsFunc(plan.Steps, func(s saga.Step) bool { return s.Kind == saga.KindChild }) {
+		children, err := e.Find(ctx, &saga.Query{Parent: id, Limit: saga.MaxItems})
+		if err != nil {
+			return out, err
+		}
+		for _, child := range slices.Backward(children) {
+			out.Children = append(out.Children, sagaInstanceOf(child))
+		}
+	}
+	return out, nil
+}
+
+// taskName names a task as people do: the step's name, and the place of the item.
+func taskName(plan *saga.Plan, step string, item int) string {
+	at := slices.IndexFunc(plan.Steps, func(s saga.Step) bool { return s.Name == step })
+	if at >= 0 && plan.Steps[at].Each != nil || item > 0 {
+		return step + "." + strconv.Itoa(item)
+	}
+	return step
+}
+
+// recordsOf is the history, with the names of tasks.
+func recordsOf(plan *saga.Plan, history []saga.Record) []api.SagaRecord {
+	out := make([]api.SagaRecord, len(history))
+	for i := range history {
+		r := &history[i]
+		out[i] = api.SagaRecord{
+			At: r.At, Kind: string(r.Kind), Undo: r.Undo, Attempt: r.Attempt, Status: r.Status, TookMS: float64(r.Took.Microseconds()) / 1000, Text: r.Text,
+			Replica: r.Replica, By: r.By, Data: r.Data,
+		}
+		if r.Step != "" {
+			out[i].Task = taskName(plan, r.Step, r.Item)
+		}
+		if r.Kind == saga.RecordSkipped {
+			out[i].Task = r.Step
+		}
+	}
+	return out
+}
+
+// stepStatuses are the steps of an instance, and how far they have come.
+func stepStatuses(plan *saga.Plan, s *saga.State) []api.SagaStepStatus {
+	steps := stepsOf(plan)
+	out := make([]api.SagaStepStatus, len(steps))
+	for i := range steps {
+		st := &s.Steps[i]
+		out[i] = api.SagaStepStatus{SagaStep: steps[i], State: stepState(st), Output: st.Output}
+		for j := range st.Tasks {
+			out[i].Tasks = append(out[i].Tasks, taskOf(taskName(plan, steps[i].Step, j), &st.Tasks[j]))
+		}
+	}
+	return out
+}
+
+func taskOf(name string, t *saga.Task) api.SagaTask {
+	out := api.SagaTask{
+		Task: name, State: string(t.Status), Attempt: t.Attempt, Due: t.Due, Text: t.Text, Passed: t.Skipped, Child: t.Child, Topic: t.Topic, Key: t.WaitKey,
+	}
+	if t.Status == saga.Idle {
+		out.State = api.StepOpen
+	}
+	if r := t.Request; r != nil {
+		out.Request = &api.SagaRequest{Service: r.Service, Method: r.Method, Path: r.Path, Headers: r.Headers, Body: r.Body}
+	}
+	return out
+}
+
+// stepState is what of a step's tasks matters most.
+func stepState(st *saga.StepState) string {
+	switch {
+	case st.Skipped:
+		return api.StepSkipped
+	case !st.Begun:
+		return api.StepOpen
+	}
+	has := map[saga.Status]bool{}
+	for i := range st.Tasks {
+		has[st.Tasks[i].Status] = true
+	}
+	for _, c := range []struct {
+		state string
+		of    []saga.Status
+	}{
+		{api.StepParked, []saga.Status{saga.Stuck}},
+		{api.StepUndoing, []saga.Status{saga.Undoing, saga.Revoking}},
+		{api.StepRunning, []saga.Status{saga.Calling, saga.Pending, saga.Waiting, saga.Sleeping, saga.Nested}},
+		{api.StepFailed, []saga.Status{saga.Failed, saga.Refused}},
+		{api.StepUndone, []saga.Status{saga.Undone}},
+		{api.StepRunning, []saga.Status{saga.Idle}},
+	} {
+		if slices.ContainsFunc(c.of, func(s saga.Status) bool { return has[s] }) {
+			return c.state
+		}
+	}
+	return api.StepDone
+}
+
+// StartSaga starts an instance for an operator.
+func (p *Platform) StartSaga(ctx context.Context, name string, s *api.SagaStart, wait time.Duration) (api.SagaDetail, error) {
+	e, err := p.needSagas()
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	input := s.Input
+	if len(input) == 0 {
+		input = json.RawMessage("null")
+	}
+	trace := relay.NewTrace()
+	i, err := e.Start(ctx, saga.Ask{Saga: name, Input: input, Idem: s.Key, Trace: trace.Traceparent(), By: operatorName(s.By)})
+	if err != nil {
+		return api.SagaDetail{}, p.asked("start for an operator", err)
+	}
+	return p.SagaInstance(ctx, i.ID, wait)
+}
+
+// actionOf is what the engine is asked for. Its events have the names of the actions.
+func actionOf(a *api.SagaAction) *saga.Action {
+	out := &saga.Action{Kind: saga.EventKind(a.Action), Task: a.Step, By: operatorName(a.By), Reason: strings.TrimSpace(a.Reason), Output: a.Output}
+	if r := a.Request; r != nil {
+		out.Request = &saga.Request{Service: r.Service, Method: r.Method, Path: r.Path, Headers: r.Headers, Body: r.Body}
+	}
+	return out
+}
+
+// ActOnSaga does what an operator asks for with one instance.
+func (p *Platform) ActOnSaga(ctx context.Context, id string, a *api.SagaAction) (api.SagaDetail, error) {
+	e, err := p.needSagas()
+	if err != nil {
+		return api.SagaDetail{}, err
+	}
+	if r := a.Request; r != nil && p.current().Service(r.Service) == nil {
+		return api.SagaDetail{}, unknownService(p.current(), r.Service)
+	}
+	if _, err := e.Act(ctx, id, actionOf(a)); err != nil {
+		return api.SagaDetail{}, p.asked(a.Action, err)
+	}
+	return sagaDetail(ctx, e, id)
+}
+
+// ActOnSagas does what an operator asks for with all that a query finds.
+func (p *Platform) ActOnSagas(ctx context.Context, a *api.SagaAction) (api.SagaActed, error) {
+	out := api.SagaActed{Failed: []api.SagaFailure{}}
+	e, err := p.needSagas()
+	if err != nil {
+		return out, err
+	}
+	if a.Action == api.ActionSkip && strings.TrimSpace(a.Reason) == "" {
+		_, err := e.Act(ctx, "", actionOf(a)) // says that there must be a reason
+		return out, err
+	}
+	q := sagaQueryOf(a.Select)
+	if len(q.Phases) == 0 {
+		q.Phases = []saga.Phase{saga.Parked}
+		if a.Action == api.ActionCancel {
+			q.Phases = append(q.Phases, saga.Running)
+		}
+	}
+	found, more, err := findAll(ctx, e, q, func(*saga.Instance) bool { return true })
+	if err != nil {
+		return out, err
+	}
+	out.Found, out.More = len(found), more
+	if a.DryRun {
+		return out, nil
+	}
+	action := actionOf(a)
+	action.Task = wantedTask(a)
+	actOnAll(found, func(i *saga.Instance) error {
+		_, err := e.Act(ctx, i.ID, action)
+		return p.asked(a.Action, err)
+	}, &out)
+	return out, ctx.Err()
+}
+
+// wantedTask is the step that an action on many is about: the one that the search names, or the one that is parked.
+func wantedTask(a *api.SagaAction) string {
+	if a.Step != "" {
+		return a.Step
+	}
+	return a.Select.Step
+}
+
+// actOnAll acts on instances, several at once.
+func actOnAll(found []*saga.Instance, act func(*saga.Instance) error, out *api.SagaActed) {
+	work := make(chan *saga.Instance)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range actedAtOnce {
+		workers.Go(func() {
+			for i := range work {
+				err := act(i)
+				mu.Lock()
+				e, isFault := errors.AsType[*fault.Error](err)
+				switch {
+				case err == nil:
+					out.Done++
+				case isFault && len(out.Failed) < failedShown:
+					out.Failed = append(out.Failed, api.SagaFailure{ID: i.ID, Fault: e})
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, i := range found {
+		work <- i
+	}
+	close(work)
+	workers.Wait()
+}
+
+// findAll lists all instances that a query finds and that are wanted, up to a bound.
+func findAll(ctx context.Context, e *saga.Engine, q *saga.Query, wanted func(*saga.Instance) bool) (out []*saga.Instance, more bool, err error) {
+	const page = 500
+	query := *q
+	query.Limit, query.Before = page, ""
+	for {
+		list, err := e.Find(ctx, &query)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, i := range list {
+			if !wanted(i) {
+				continue
+			}
+			if len(out) == mostActed {
+				return out, true, nil
+			}
+			out = append(out, i)
+		}
+		if len(list) < page {
+			return out, false, nil
+		}
+		query.Before = list[len(list)-1].ID
+	}
+}
+
+// MigrateSagas makes instances ones of the version in force, or says which it could.
+func (p *Platform) MigrateSagas(ctx context.Context, m *api.SagaMigration) (api.SagaMigrated, error) {
+	e, err := p.needSagas()
+	if err != nil {
+		return api.SagaMigrated{}, err
+	}
+	reason := strings.TrimSpace(m.Reason)
+	if reason == "" && !m.DryRun {
+		return api.SagaMigrated{}, fault.New(fault.CodeSagaReason, "nobody will know why, if there is no reason").Fix("say in a sentence why this is right")
+	}
+	found, to, more, err := toMigrate(ctx, e, m)
+	if err != nil {
+		return api.SagaMigrated{}, err
+	}
+	out := api.SagaMigrated{Version: short(to.Hash), Instances: []api.SagaMigratedItem{}, More: more}
+	for _, i := range found {
+		var err error
+		if m.DryRun {
+			err = mayMigrate(ctx, e, i.ID, to, m.Steps)
+		} else {
+			_, err = e.Migrate(ctx, i.ID, m.Steps, operatorName(m.By), reason)
+		}
+		item := api.SagaMigratedItem{ID: i.ID, From: short(i.Version)}
+		if err = p.asked("migrate", err); err != nil {
+			f, known := errors.AsType[*fault.Error](err)
+			if !known {
+				return out, err
+			}
+			item.Fault = f
+		}
+		out.Instances = append(out.Instances, item)
+	}
+	return out, nil
+}
+
+// toMigrate finds what is to be migrated, and to what.
+func toMigrate(ctx context.Context, e *saga.Engine, m *api.SagaMigration) (found []*saga.Instance, to *saga.Plan, more bool, err error) {
+	name := m.Saga
+	if m.ID != "" {
+		i, err := e.Get(ctx, m.ID)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		found, name = []*saga.Instance{i}, i.Saga
+	}
+	if to, err = e.Plan(ctx, name, ""); err != nil || m.ID != "" {
+		return found, to, false, err
+	}
+	q := &saga.Query{Saga: name, Phases: []saga.Phase{saga.Running, saga.Compensating, saga.Parked}}
+	found, more, err = findAll(ctx, e, q, func(i *saga.Instance) bool {
+		return i.Version != to.Hash && strings.HasPrefix(i.Version, m.Version)
+	})
+	return found, to, more, err
+}
+
+// mayMigrate tells what forbids to migrate an instance, without doing it.
+func mayMigrate(ctx context.Context, e *saga.Engine, id string, to *saga.Plan, names map[string]string) error {
+	i, err := e.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if i.Version == to.Hash {
+		return fault.New(fault.CodeSagaMigration, "%s is of the version in force already", id).Fix("there is nothing to do")
+	}
+	from, err := e.Plan(ctx, i.Saga, i.Version)
+	if err != nil {
+		return err
+	}
+	_, err = saga.NewMachine(from, i.State).Migrate(to, names, time.Now(), "", "")
+	return err
+}
