@@ -45,7 +45,7 @@ const (
 	nameCalls    = "calls alone"
 	nameDBOS     = "dbos, Postgres"
 	nameRiver    = "river, Postgres"
-	nameDTM      = "dtm, Postgres"
+	nameDTM      = "dtm, boltdb"
 	nameTemporal = "temporal dev, SQLite"
 )
 
@@ -147,7 +147,7 @@ func (b *bench) start(ctx context.Context, peers bool) error {
 	}
 	b.add(calls)
 	if b.server, err = startPostgres(ctx, b.dir); err != nil {
-		for _, name := range []string{namePostgres, nameDBOS, nameRiver, nameDTM} {
+		for _, name := range []string{namePostgres, nameDBOS, nameRiver} {
 			b.lacks(name, err)
 		}
 	} else if err := b.startPostgres(ctx); err != nil {
