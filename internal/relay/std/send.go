@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 
 	"github.com/atollhq/atoll/internal/relay"
 )
@@ -34,9 +36,14 @@ func Send(ctx context.Context, up *relay.Upstreams, service string, req *http.Re
 	if !ok {
 		panic("relay/std: an endpoint with another driver's pool")
 	}
-	res, err := p.transport.RoundTrip(req.WithContext(ctx))
+	// The transport sends a request again by itself that broke on a connection that was kept, if it has no body or an Idempotency-Key.
+	// That nobody is there for the second says nothing about the first.
+	var wrote atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	res, err := p.transport.RoundTrip(req.WithContext(traced))
 	if err != nil {
 		_, refused := errors.AsType[*errRefused](err)
+		refused = refused && !wrote.Load()
 		call.Retry(relay.Outcome{Err: err, Refused: refused, Gone: errors.Is(context.Cause(ctx), context.Canceled)})
 		return a, !refused, err
 	}
