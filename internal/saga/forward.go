@@ -100,6 +100,9 @@ func (m *Machine) beginChild(id TaskID) error {
 		}
 	}
 	t.Status, t.Child = Nested, m.s.ID+"."+m.label(id)
+	if t.Alt > 0 {
+		t.Child += ".alt" + strconv.Itoa(t.Alt)
+	}
 	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input})
 	m.recordTask(id, Record{Kind: RecordChild, Text: t.Child})
 	return nil
@@ -282,7 +285,7 @@ func (m *Machine) pending(id TaskID, rec Record) {
 // refused takes that a task will not be taken.
 func (m *Machine) refused(id TaskID, rec Record) {
 	t := m.s.Task(id)
-	t.Status, t.Request, t.Due = Refused, nil, time.Time{}
+	t.Status, t.Due = Refused, time.Time{}
 	if t.Unsure { // an earlier attempt may have had an effect all the same
 		t.Status = Failed
 	}
@@ -305,7 +308,7 @@ func (m *Machine) again(id TaskID, r *Result, rec Record) {
 		m.note(id, rec)
 		return
 	}
-	t.Status, t.Request = Refused, nil
+	t.Status = Refused
 	if t.Unsure {
 		t.Status = Failed
 	}
@@ -369,6 +372,9 @@ func (m *Machine) fail(id TaskID, rec Record) {
 		m.park(id, t.Text)
 	default:
 		m.back(Cause{Step: m.label(id), Text: t.Text})
+	}
+	if t.Status != Stuck { // what is parked is told from what the definition gives when it is tried again
+		t.Request = nil
 	}
 }
 

@@ -228,7 +228,11 @@ func (m *Machine) advance() {
 			}
 		}
 	}
-	if m.s.Back || m.s.Phase.Ended() {
+	if m.s.Back { // what was to begin could not
+		m.retreat()
+		return
+	}
+	if m.s.Phase.Ended() {
 		return
 	}
 	for i := range m.s.Steps {

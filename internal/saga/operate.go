@@ -133,11 +133,20 @@ func (s Status) text() string {
 // a key of its own.
 func (m *Machine) retryNow(e *Event, t *Task) error {
 	step := &m.plan.Steps[e.Task.Step]
+	retried := Record{Kind: RecordRetried, Undo: m.s.Back, By: e.By, Text: e.Reason}
+	if !m.s.Back && t.Request == nil {
+		m.recordTask(e.Task, retried)
+		m.beginAgain(e.Task, t)
+		return nil
+	}
 	c := step.Do
 	if m.s.Back {
 		c = step.Undo
 	}
 	if t.Alt == 0 || t.Request == nil {
+		if c == nil {
+			return fault.New(fault.CodeSagaStep, "by its definition step %s has nothing to undo any more", step.Name).Fix("atoll saga skip takes it as undone")
+		}
 		r, err := m.request(c, m.scope(e.Task.Step, &e.Task))
 		if err != nil {
 			return fault.New(fault.CodeSagaStep, "the call of step %s cannot be made: %s", step.Name, err).
@@ -148,9 +157,25 @@ func (m *Machine) retryNow(e *Event, t *Task) error {
 		}
 		t.Request = r
 	}
-	m.recordTask(e.Task, Record{Kind: RecordRetried, Undo: m.s.Back, By: e.By, Text: e.Reason})
+	m.recordTask(e.Task, retried)
 	m.goOn(e.Task, t)
 	return nil
+}
+
+// beginAgain begins a task anew of which no call was made: it is a child, a wait or a sleep, or could not even begin. A step whose
+// condition or list could not be had is held against them again.
+func (m *Machine) beginAgain(id TaskID, t *Task) {
+	if t.Item == nil && t.Child == "" {
+		m.s.Steps[id.Step].Tasks = nil
+		m.beginStep(id.Step)
+		return
+	}
+	fresh := Task{Item: t.Item, Alt: t.Alt}
+	if t.Child != "" {
+		fresh.Alt++ // the child that there was is over
+	}
+	*t = fresh
+	m.beginTask(id.Step, id.Item)
 }
 
 func same(a, b *Request) bool {
