@@ -523,6 +523,12 @@ func (m *Machine) resume() {
 	if m.blocked() {
 		m.eff.Acquire = true
 	}
+	m.repeat()
+	m.advance()
+}
+
+// repeat makes attempts again that are under way, and of which nobody will tell.
+func (m *Machine) repeat() {
 	for i := range m.s.Steps {
 		for j := range m.s.Steps[i].Tasks {
 			t := &m.s.Steps[i].Tasks[j]
@@ -538,5 +544,4 @@ func (m *Machine) resume() {
 			}
 		}
 	}
-	m.advance()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -439,13 +440,22 @@ func (m *Machine) label(id TaskID) string {
 	return step.Name + "." + strconv.Itoa(id.Item)
 }
 
+// branch is the label that a task has begun under, which its keys have for good: services know it by that.
+func (m *Machine) branch(id TaskID) string {
+	label := m.label(id)
+	if name := m.s.Steps[id.Step].Name; name != "" {
+		return name + strings.TrimPrefix(label, m.plan.Steps[id.Step].Name)
+	}
+	return label
+}
+
 // key is the idempotency key of a task, which is the same for each attempt.
 func (m *Machine) key(id TaskID, undo bool) string {
 	op := "do"
 	if undo {
 		op = "undo"
 	}
-	key := m.s.ID + "/" + m.label(id) + "/" + op
+	key := m.s.ID + "/" + m.branch(id) + "/" + op
 	if t := m.s.Task(id); t != nil && t.Alt > 0 {
 		key += "/alt" + strconv.Itoa(t.Alt)
 	}

@@ -237,6 +237,7 @@ func (e *Engine) Migrate(ctx context.Context, id string, names map[string]string
 	results := make(chan error, 1)
 	err = func() error {
 		defer a.mu.Unlock()
+		defer e.rest(a)
 		to, err := e.plans.current(a.row.Saga)
 		if err != nil {
 			return err
@@ -246,10 +247,11 @@ func (e *Engine) Migrate(ctx context.Context, id string, names map[string]string
 		}
 		eff, err := a.m.Migrate(to, names, time.Now(), by, reason)
 		if err != nil {
-			e.rest(a)
 			return err
 		}
-		e.submit(a, &eff, nil, nil, func(_ *Outcome, err error) { results <- err })
+		heir := e.succeed(a)
+		defer heir.mu.Unlock()
+		e.submit(heir, &eff, nil, nil, func(_ *Outcome, err error) { results <- err })
 		return nil
 	}()
 	if err != nil {
