@@ -61,6 +61,9 @@ func (m *Machine) request(c *Call, sc *Scope) (*Request, error) {
 		if r.Body, err = c.Body.Value(sc); err != nil {
 			return nil, fmt.Errorf("the body of its call cannot be had: %w", err)
 		}
+		if tooDeep(r.Body) {
+			return nil, fmt.Errorf("the body of its call cannot be had: %w", errTooDeep)
+		}
 	}
 	for _, h := range c.Headers {
 		value, err := h.Value.Text(sc)
@@ -222,6 +225,10 @@ func (m *Machine) done(id TaskID, r *Result, rec Record) {
 	}
 	if len(output) > MaxOutput || m.size()+len(output) > MaxState {
 		rec.Text = fmt.Sprintf("its output of %d bytes is too large to be kept", len(output))
+		output = null()
+	}
+	if tooDeep(output) {
+		rec.Text, rec.Data = "its output is not kept: "+errTooDeep.Error(), nil
 		output = null()
 	}
 	m.recordTask(id, rec)

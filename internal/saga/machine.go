@@ -17,6 +17,7 @@ const (
 	MaxOutput = 256 << 10 // of one step; what is larger is dropped, and the history says so
 	MaxState  = 4 << 20   // of all outputs together
 	MaxItems  = 1000      // of each
+	MaxNested = 1000      // levels of a value; encoding/json reads ten times as many, and a state must be readable whatever it holds
 	keptData  = 1 << 10   // of an output, in the history
 	keptText  = 500       // of a failure
 )
@@ -65,6 +66,9 @@ func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 	if len(s.Input) > MaxInput {
 		return nil, Effects{}, fault.New(fault.CodeSagaInput, "the input has %d bytes, at most %d are taken", len(s.Input), MaxInput).
 			Fix("put what is large elsewhere, and its address into the input")
+	}
+	if tooDeep(s.Input) {
+		return nil, Effects{}, fault.New(fault.CodeSagaInput, "the input has more than %d levels", MaxNested).Fix("send it with fewer lists and objects within each other")
 	}
 	if plan.Input != nil {
 		if err := plan.Input.Check(s.Input); err != nil {
@@ -258,6 +262,9 @@ func (m *Machine) free(i int) bool {
 func (m *Machine) complete() {
 	if m.plan.Output != nil {
 		output, err := m.plan.Output.Value(m.scope(-1, nil))
+		if err == nil && tooDeep(output) {
+			err = errTooDeep
+		}
 		if err != nil {
 			m.record(Record{Kind: RecordCompleted, Text: "its output cannot be had: " + err.Error()})
 			m.finish(Completed)
@@ -323,6 +330,9 @@ func (m *Machine) items(i int) ([]json.RawMessage, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(text, &items); err != nil {
 		return nil, fmt.Errorf("what it is to be taken for is no list, but %.40s", text)
+	}
+	if tooDeep(text) {
+		return nil, errTooDeep
 	}
 	if len(items) > MaxItems {
 		return nil, fmt.Errorf("its list has %d items, at most %d are taken", len(items), MaxItems)

@@ -70,7 +70,6 @@ func TestAStepThatIsRenamedIsUndoneByTheKeyOfItsDo(t *testing.T) {
 	})
 }
 
-
 func TestAStepMayNotCallByTheKeysOfOneThatWasRenamed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "w", Sleep: "1h"}, do("b")}})

@@ -26,6 +26,9 @@ func (a *Action) check() error {
 	if a.Kind == EventOverride && !json.Valid(a.Output) {
 		return fault.New(fault.CodeSagaInput, "the output is not JSON").Fix(`write it as JSON, such as {"id": "c-17"} or null`)
 	}
+	if tooDeep(a.Output) || a.Request != nil && tooDeep(a.Request.Body) {
+		return fault.New(fault.CodeSagaInput, "the value has more than %d levels", MaxNested).Fix("give what is read, and no more")
+	}
 	if a.Kind == EventReplace && (a.Request == nil || a.Request.Service == "" || a.Request.Path == "" || len(a.Request.Body) > 0 && !json.Valid(a.Request.Body)) {
 		return fault.New(fault.CodeSagaInput, "the call is none").Fix("write it as METHOD service/path, with a body that is JSON")
 	}
@@ -117,6 +120,7 @@ func (e *Engine) remote(ctx context.Context, before *Instance, label string, ev 
 
 // Complete tells the end of a step that was answered with 202.
 func (e *Engine) Complete(ctx context.Context, id, label, by string, r Result) error {
+	r.Answer.Body = shallow(r.Answer.Body)
 	_, err := e.command(ctx, id, label, true, &Event{Kind: EventTold, At: time.Now(), By: by, Result: r})
 	return err
 }
@@ -170,7 +174,7 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 				e.log.Warn("sagas: event without a key", "topic", o.Topic, "id", o.ID, "channel", channel, "error", err)
 				continue
 			}
-			ev := &Event{Kind: EventTold, By: o.Publisher, Result: Result{Verdict: Answered, Answer: Answer{Status: 200, Body: o.Data}}}
+			ev := &Event{Kind: EventTold, By: o.Publisher, Result: Result{Verdict: Answered, Answer: Answer{Status: 200, Body: shallow(o.Data)}}}
 			mail = append(mail, Mail{Channel: channel, Key: key, ID: o.Source + " " + o.ID, At: time.Now(), Event: encode(ev)})
 		}
 	}

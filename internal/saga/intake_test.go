@@ -1,0 +1,47 @@
+package saga_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/saga"
+)
+
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+func TestAnAnswerThatIsNestedTooDeepDoesNotStrandItsInstance(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		each := do("b")
+		each.Each = &manifest.SagaEach{In: "x"}
+		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("a"), each}}
+		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "n", Child: &manifest.SagaChild{Saga: "child"}}, do("z")}}, child)
+		defer r.Close()
+		deep := func(context.Context, *saga.Outgoing) saga.Result {
+			a := status(200)
+			a.Answer.Body = json.RawMessage(nested(9_999))
+			return a
+		}
+		r.on["a/do"], r.on["b/do"] = deep, deep
+		i := r.end(r.start("s", `{"items": [1]}`).ID)
+		r.want(i, saga.Completed, "a/do", "b.0/do", "z/do")
+		for _, id := range []string{i.ID, i.ID + ".n"} {
+			if _, err := r.Get(t.Context(), id); err != nil {
+				t.Errorf("what is kept cannot be read: %v", err)
+			}
+		}
+	})
+}
+
+func TestAnInputThatIsNestedTooDeepIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		if _, err := r.Start(t.Context(), saga.Ask{Saga: "s", Input: []byte(nested(10_000))}); fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("it was started: %v", err)
+		}
+	})
+}
