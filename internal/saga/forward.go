@@ -117,6 +117,9 @@ func (m *Machine) await(id TaskID, topic string, key Text) error {
 	if err != nil {
 		return fmt.Errorf("the key of the event that it waits for cannot be had: %w", err)
 	}
+	if len(value) > MaxKey {
+		return fmt.Errorf("the key of the event that it waits for has %d bytes, at most %d are taken", len(value), MaxKey)
+	}
 	t := m.s.Task(id)
 	t.Topic, t.WaitKey = topic, value
 	m.eff.Await = append(m.eff.Await, Await{Task: m.label(id), Topic: topic, Key: value})

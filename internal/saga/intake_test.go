@@ -45,3 +45,23 @@ func TestAnInputThatIsNestedTooDeepIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestAKeyThatNoIndexTakesIsRefusedBeforeTheStoreSeesIt(t *testing.T) {
+	long := strings.Repeat("k", saga.MaxKey+1)
+	input := []byte(`{"key":"` + long + `"}`)
+	for name, set := range map[string]func(*saga.Plan){
+		"key":  func(p *saga.Plan) { p.Key = pick("key") },
+		"lock": func(p *saga.Plan) { p.Lock = pick("key") },
+	} {
+		p := shaped(t, linear())
+		set(p)
+		if _, _, err := saga.Begin(p, saga.Opening{ID: "1", Input: input}); fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("%s: it was taken: %v", name, err)
+		}
+	}
+	p := shaped(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Wait: &manifest.SagaWait{Event: "paid", Key: "k"}}}})
+	m, eff, err := saga.Begin(p, saga.Opening{ID: "1", Input: input})
+	if err != nil || m.State().Phase != saga.Compensated || len(eff.Await) > 0 {
+		t.Errorf("wait: %+v, %+v, %v", m, eff, err)
+	}
+}

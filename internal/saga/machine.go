@@ -17,6 +17,7 @@ const (
 	MaxOutput = 256 << 10 // of one step; what is larger is dropped, and the history says so
 	MaxState  = 4 << 20   // of all outputs together
 	MaxItems  = 1000      // of each
+	MaxKey    = 512       // bytes of what instances, locks and events are found by: no index takes texts of any length
 	MaxNested = 1000      // levels of a value; encoding/json reads ten times as many, and a state must be readable whatever it holds
 	keptData  = 1 << 10   // of an output, in the history
 	keptText  = 500       // of a failure
@@ -89,6 +90,10 @@ func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 		if err != nil {
 			return nil, Effects{}, fault.New(fault.CodeSagaInput, "the %s of saga %s cannot be had from this input: %s", name.what, plan.Name, err).
 				Fix("send an input that has what %s reads", name.what)
+		}
+		if len(value) > MaxKey {
+			return nil, Effects{}, fault.New(fault.CodeSagaInput, "the %s of saga %s has %d bytes with this input, at most %d are taken", name.what, plan.Name, len(value), MaxKey).
+				Fix("let the %s be of what names the thing, such as its number", name.what)
 		}
 		*name.to = value
 	}

@@ -174,8 +174,11 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 				e.log.Warn("sagas: event without a key", "topic", o.Topic, "id", o.ID, "channel", channel, "error", err)
 				continue
 			}
+			if len(key) > MaxKey {
+				continue // nobody waits for that
+			}
 			ev := &Event{Kind: EventTold, By: o.Publisher, Result: Result{Verdict: Answered, Answer: Answer{Status: 200, Body: shallow(o.Data)}}}
-			mail = append(mail, Mail{Channel: channel, Key: key, ID: o.Source + " " + o.ID, At: time.Now(), Event: encode(ev)})
+			mail = append(mail, Mail{Channel: channel, Key: key, ID: mailID(o), At: time.Now(), Event: encode(ev)})
 		}
 	}
 	if len(mail) == 0 {
@@ -187,6 +190,15 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 	}
 	e.dispatch(signals)
 	return nil
+}
+
+// mailID names an event.
+func mailID(o *Occurrence) string {
+	id := o.Source + " " + o.ID
+	if len(id) > MaxKey {
+		return fingerprint([]byte(id))
+	}
+	return id
 }
 
 // startBy starts an instance by an event.
