@@ -62,6 +62,16 @@ func (e *Engine) delist(a *actor) {
 	}
 }
 
+// succeed puts another actor in the place of one whose tasks have others places by now, so that what it has under way comes to
+// nothing. The caller holds a.mu, and that of the new one from then on.
+func (e *Engine) succeed(a *actor) *actor {
+	heir := &actor{id: a.id, epoch: a.epoch, m: a.m, row: a.row}
+	heir.mu.Lock()
+	e.delist(a)
+	e.enlist(heir)
+	return heir
+}
+
 // inMemory returns an actor, or nil.
 func (e *Engine) inMemory(id string) *actor {
 	e.mu.Lock()

@@ -38,6 +38,11 @@ func (m *Machine) halt(id TaskID, t *Task) {
 		m.forget(id)
 		t.Status, t.Due = Refused, time.Time{}
 	case Nested:
+		if at := slices.IndexFunc(m.eff.Spawn, func(s Spawn) bool { return s.ID == t.Child }); at >= 0 { // it is not there yet
+			m.eff.Spawn = slices.Delete(m.eff.Spawn, at, at+1)
+			t.Status, t.Child = Refused, ""
+			return
+		}
 		m.eff.Cancel = append(m.eff.Cancel, t.Child)
 	case Stuck:
 		m.giveUp(t)
@@ -56,8 +61,9 @@ func (m *Machine) giveUp(t *Task) {
 func (m *Machine) retreat() {
 	for again := true; again; {
 		again = false
+		known := make(map[int]bool, len(m.plan.Steps))
 		for i := range slices.Backward(m.plan.Steps) {
-			if m.clear(i) || !m.reached(i) {
+			if m.clear(i) || !m.reached(i, known) {
 				continue
 			}
 			if m.undoStep(i) {
@@ -74,14 +80,21 @@ func (m *Machine) retreat() {
 	m.finish(Compensated)
 }
 
-// reached tells whether all that came after a step is undone.
-func (m *Machine) reached(i int) bool {
+// reached tells whether all that came after a step is undone. Known holds what was found before: the ways through a graph are many.
+func (m *Machine) reached(i int, known map[int]bool) bool {
+	reached, found := known[i]
+	if found {
+		return reached
+	}
+	reached = true
 	for _, later := range m.plan.Steps[i].Before {
-		if !m.clear(later) || !m.reached(later) {
-			return false
+		if !m.clear(later) || !m.reached(later, known) {
+			reached = false
+			break
 		}
 	}
-	return true
+	known[i] = reached
+	return reached
 }
 
 // clear tells whether nothing of a step is left that is to be undone, or that is not over.

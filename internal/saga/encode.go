@@ -48,6 +48,7 @@ func encodeState(s *State) []byte {
 
 func (w *writer) step(s *StepState) {
 	w.open('{')
+	w.optional("n", s.Name)
 	w.flag("b", s.Begun)
 	w.flag("e", s.Ended)
 	w.flag("sk", s.Skipped)

@@ -61,6 +61,9 @@ func (m *Machine) request(c *Call, sc *Scope) (*Request, error) {
 		if r.Body, err = c.Body.Value(sc); err != nil {
 			return nil, fmt.Errorf("the body of its call cannot be had: %w", err)
 		}
+		if tooDeep(r.Body) {
+			return nil, fmt.Errorf("the body of its call cannot be had: %w", errTooDeep)
+		}
 	}
 	for _, h := range c.Headers {
 		value, err := h.Value.Text(sc)
@@ -100,6 +103,9 @@ func (m *Machine) beginChild(id TaskID) error {
 		}
 	}
 	t.Status, t.Child = Nested, m.s.ID+"."+m.label(id)
+	if t.Alt > 0 {
+		t.Child += ".alt" + strconv.Itoa(t.Alt)
+	}
 	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input})
 	m.recordTask(id, Record{Kind: RecordChild, Text: t.Child})
 	return nil
@@ -110,6 +116,9 @@ func (m *Machine) await(id TaskID, topic string, key Text) error {
 	value, err := key.Text(m.scope(id.Step, &id))
 	if err != nil {
 		return fmt.Errorf("the key of the event that it waits for cannot be had: %w", err)
+	}
+	if len(value) > MaxKey {
+		return fmt.Errorf("the key of the event that it waits for has %d bytes, at most %d are taken", len(value), MaxKey)
 	}
 	t := m.s.Task(id)
 	t.Topic, t.WaitKey = topic, value
@@ -221,6 +230,10 @@ func (m *Machine) done(id TaskID, r *Result, rec Record) {
 		rec.Text = fmt.Sprintf("its output of %d bytes is too large to be kept", len(output))
 		output = null()
 	}
+	if tooDeep(output) {
+		rec.Text, rec.Data = "its output is not kept: "+errTooDeep.Error(), nil
+		output = null()
+	}
 	m.recordTask(id, rec)
 	m.taken(id, output)
 }
@@ -282,7 +295,7 @@ func (m *Machine) pending(id TaskID, rec Record) {
 // refused takes that a task will not be taken.
 func (m *Machine) refused(id TaskID, rec Record) {
 	t := m.s.Task(id)
-	t.Status, t.Request, t.Due = Refused, nil, time.Time{}
+	t.Status, t.Due = Refused, time.Time{}
 	if t.Unsure { // an earlier attempt may have had an effect all the same
 		t.Status = Failed
 	}
@@ -305,7 +318,7 @@ func (m *Machine) again(id TaskID, r *Result, rec Record) {
 		m.note(id, rec)
 		return
 	}
-	t.Status, t.Request = Refused, nil
+	t.Status = Refused
 	if t.Unsure {
 		t.Status = Failed
 	}
@@ -369,6 +382,9 @@ func (m *Machine) fail(id TaskID, rec Record) {
 		m.park(id, t.Text)
 	default:
 		m.back(Cause{Step: m.label(id), Text: t.Text})
+	}
+	if t.Status != Stuck { // what is parked is told from what the definition gives when it is tried again
+		t.Request = nil
 	}
 }
 
@@ -517,6 +533,12 @@ func (m *Machine) resume() {
 	if m.blocked() {
 		m.eff.Acquire = true
 	}
+	m.repeat()
+	m.advance()
+}
+
+// repeat makes attempts again that are under way, and of which nobody will tell.
+func (m *Machine) repeat() {
 	for i := range m.s.Steps {
 		for j := range m.s.Steps[i].Tasks {
 			t := &m.s.Steps[i].Tasks[j]
@@ -532,5 +554,4 @@ func (m *Machine) resume() {
 			}
 		}
 	}
-	m.advance()
 }

@@ -111,13 +111,13 @@ func (l *lanes) close() {
 // launch makes an attempt.
 func (e *Engine) launch(a *actor, at *Attempt) {
 	a.mu.Lock()
-	s := a.m.State()
-	o := &Outgoing{Attempt: *at, Saga: s.Saga, Instance: s.ID, Label: a.m.label(at.Task), Trace: s.Trace}
-	gone := a.gone
-	a.mu.Unlock()
-	if gone {
+	if a.gone {
+		a.mu.Unlock()
 		return
 	}
+	s := a.m.State()
+	o := &Outgoing{Attempt: *at, Saga: s.Saga, Instance: s.ID, Label: a.m.label(at.Task), Trace: s.Trace}
+	a.mu.Unlock()
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}

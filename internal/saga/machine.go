@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/atollhq/atoll/internal/fault"
@@ -16,6 +17,8 @@ const (
 	MaxOutput = 256 << 10 // of one step; what is larger is dropped, and the history says so
 	MaxState  = 4 << 20   // of all outputs together
 	MaxItems  = 1000      // of each
+	MaxKey    = 512       // bytes of what instances, locks and events are found by: no index takes texts of any length
+	MaxNested = 1000      // levels of a value; encoding/json reads ten times as many, and a state must be readable whatever it holds
 	keptData  = 1 << 10   // of an output, in the history
 	keptText  = 500       // of a failure
 )
@@ -65,6 +68,9 @@ func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 		return nil, Effects{}, fault.New(fault.CodeSagaInput, "the input has %d bytes, at most %d are taken", len(s.Input), MaxInput).
 			Fix("put what is large elsewhere, and its address into the input")
 	}
+	if tooDeep(s.Input) {
+		return nil, Effects{}, fault.New(fault.CodeSagaInput, "the input has more than %d levels", MaxNested).Fix("send it with fewer lists and objects within each other")
+	}
 	if plan.Input != nil {
 		if err := plan.Input.Check(s.Input); err != nil {
 			return nil, Effects{}, err
@@ -84,6 +90,10 @@ func Begin(plan *Plan, o Opening) (*Machine, Effects, error) {
 		if err != nil {
 			return nil, Effects{}, fault.New(fault.CodeSagaInput, "the %s of saga %s cannot be had from this input: %s", name.what, plan.Name, err).
 				Fix("send an input that has what %s reads", name.what)
+		}
+		if len(value) > MaxKey {
+			return nil, Effects{}, fault.New(fault.CodeSagaInput, "the %s of saga %s has %d bytes with this input, at most %d are taken", name.what, plan.Name, len(value), MaxKey).
+				Fix("let the %s be of what names the thing, such as its number", name.what)
 		}
 		*name.to = value
 	}
@@ -228,7 +238,11 @@ func (m *Machine) advance() {
 			}
 		}
 	}
-	if m.s.Back || m.s.Phase.Ended() {
+	if m.s.Back { // what was to begin could not
+		m.retreat()
+		return
+	}
+	if m.s.Phase.Ended() {
 		return
 	}
 	for i := range m.s.Steps {
@@ -253,6 +267,9 @@ func (m *Machine) free(i int) bool {
 func (m *Machine) complete() {
 	if m.plan.Output != nil {
 		output, err := m.plan.Output.Value(m.scope(-1, nil))
+		if err == nil && tooDeep(output) {
+			err = errTooDeep
+		}
 		if err != nil {
 			m.record(Record{Kind: RecordCompleted, Text: "its output cannot be had: " + err.Error()})
 			m.finish(Completed)
@@ -318,6 +335,9 @@ func (m *Machine) items(i int) ([]json.RawMessage, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(text, &items); err != nil {
 		return nil, fmt.Errorf("what it is to be taken for is no list, but %.40s", text)
+	}
+	if tooDeep(text) {
+		return nil, errTooDeep
 	}
 	if len(items) > MaxItems {
 		return nil, fmt.Errorf("its list has %d items, at most %d are taken", len(items), MaxItems)
@@ -435,13 +455,22 @@ func (m *Machine) label(id TaskID) string {
 	return step.Name + "." + strconv.Itoa(id.Item)
 }
 
+// branch is the label that a task has begun under, which its keys have for good: services know it by that.
+func (m *Machine) branch(id TaskID) string {
+	label := m.label(id)
+	if name := m.s.Steps[id.Step].Name; name != "" {
+		return name + strings.TrimPrefix(label, m.plan.Steps[id.Step].Name)
+	}
+	return label
+}
+
 // key is the idempotency key of a task, which is the same for each attempt.
 func (m *Machine) key(id TaskID, undo bool) string {
 	op := "do"
 	if undo {
 		op = "undo"
 	}
-	key := m.s.ID + "/" + m.label(id) + "/" + op
+	key := m.s.ID + "/" + m.branch(id) + "/" + op
 	if t := m.s.Task(id); t != nil && t.Alt > 0 {
 		key += "/alt" + strconv.Itoa(t.Alt)
 	}

@@ -2,6 +2,7 @@ package saga
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -58,11 +59,12 @@ func (m *Machine) decided() string {
 	return ""
 }
 
-// FindTask finds a task by its name, such as reserve or reserve.3; "" is the one that is parked, if only one is.
+// FindTask finds a task by its name, such as reserve or reserve.3, or else by the one that it has begun under; "" is the one that is
+// parked, if only one is.
 func (m *Machine) FindTask(name string) (TaskID, error) {
 	var parked, all []string
 	var found TaskID
-	matches := 0
+	was, matches := TaskID{Item: -1}, 0
 	for i := range m.s.Steps {
 		for j := range m.s.Steps[i].Tasks {
 			id := TaskID{Step: i, Item: j}
@@ -76,11 +78,16 @@ func (m *Machine) FindTask(name string) (TaskID, error) {
 				found = id
 				matches++
 			}
+			if m.branch(id) == name {
+				was = id
+			}
 		}
 	}
 	switch {
 	case matches == 1:
 		return found, nil
+	case name != "" && was.Item >= 0:
+		return was, nil
 	case name == "" && matches == 0:
 		return found, fault.New(fault.CodeSagaStep, "no step of the instance is parked").Fix("see where it stands with atoll saga show %s", m.s.ID)
 	case name == "":
@@ -133,11 +140,20 @@ func (s Status) text() string {
 // a key of its own.
 func (m *Machine) retryNow(e *Event, t *Task) error {
 	step := &m.plan.Steps[e.Task.Step]
+	retried := Record{Kind: RecordRetried, Undo: m.s.Back, By: e.By, Text: e.Reason}
+	if !m.s.Back && t.Request == nil {
+		m.recordTask(e.Task, retried)
+		m.beginAgain(e.Task, t)
+		return nil
+	}
 	c := step.Do
 	if m.s.Back {
 		c = step.Undo
 	}
 	if t.Alt == 0 || t.Request == nil {
+		if c == nil {
+			return fault.New(fault.CodeSagaStep, "by its definition step %s has nothing to undo any more", step.Name).Fix("atoll saga skip takes it as undone")
+		}
 		r, err := m.request(c, m.scope(e.Task.Step, &e.Task))
 		if err != nil {
 			return fault.New(fault.CodeSagaStep, "the call of step %s cannot be made: %s", step.Name, err).
@@ -148,9 +164,25 @@ func (m *Machine) retryNow(e *Event, t *Task) error {
 		}
 		t.Request = r
 	}
-	m.recordTask(e.Task, Record{Kind: RecordRetried, Undo: m.s.Back, By: e.By, Text: e.Reason})
+	m.recordTask(e.Task, retried)
 	m.goOn(e.Task, t)
 	return nil
+}
+
+// beginAgain begins a task anew of which no call was made: it is a child, a wait or a sleep, or could not even begin. A step whose
+// condition or list could not be had is held against them again.
+func (m *Machine) beginAgain(id TaskID, t *Task) {
+	if t.Item == nil && t.Child == "" {
+		m.s.Steps[id.Step].Tasks = nil
+		m.beginStep(id.Step)
+		return
+	}
+	fresh := Task{Item: t.Item, Alt: t.Alt}
+	if t.Child != "" {
+		fresh.Alt++ // the child that there was is over
+	}
+	*t = fresh
+	m.beginTask(id.Step, id.Item)
 }
 
 func same(a, b *Request) bool {
@@ -215,7 +247,8 @@ func (m *Machine) replace(e *Event, t *Task) {
 }
 
 // Migrate makes an instance one of another plan. Names maps steps of its plan to those of the new one where they are others; a step
-// that is not in it keeps its name. An error is a *fault.Error that says what of the history forbids it, and nothing has changed.
+// that is not in it keeps its name. Attempts under way are made again; who tells of their ends must leave out those of before, which
+// name tasks of the former plan. An error is a *fault.Error that says what of the history forbids it, and nothing has changed.
 func (m *Machine) Migrate(to *Plan, names map[string]string, now time.Time, by, reason string) (Effects, error) {
 	steps, err := m.translate(to, names)
 	if err != nil {
@@ -230,6 +263,7 @@ func (m *Machine) Migrate(to *Plan, names map[string]string, now time.Time, by, 
 	m.eachWaiting(func(label string, t *Task) {
 		m.eff.Await = append(m.eff.Await, Await{Task: label, Topic: t.Topic, Key: t.WaitKey})
 	})
+	m.repeat()
 	m.advance()
 	return m.end(), nil
 }
@@ -284,8 +318,27 @@ func (m *Machine) translate(to *Plan, names map[string]string) ([]StepState, err
 			}
 		}
 		taken[j], steps[j] = old.Name, *st
+		if was := cmp.Or(st.Name, old.Name); st.Begun && was != to.Steps[j].Name {
+			steps[j].Name = was
+		}
+	}
+	if err := branches(to, steps, refuse); err != nil {
+		return nil, err
 	}
 	return steps, m.ordered(to, steps, refuse)
+}
+
+// branches refuses a plan in which a step would call by the keys of another.
+func branches(to *Plan, steps []StepState, refuse refusal) error {
+	by := map[string]string{}
+	for j := range to.Steps {
+		name := cmp.Or(steps[j].Name, to.Steps[j].Name)
+		if other := by[name]; other != "" {
+			return refuse("give the step a name that none had before", "steps %s and %s would both call by the name %s, under which one of them has begun", other, to.Steps[j].Name, name)
+		}
+		by[name] = to.Steps[j].Name
+	}
+	return nil
 }
 
 func (m *Machine) place(name string) int {

@@ -61,6 +61,7 @@ type Cause struct {
 
 // StepState is one step of an instance.
 type StepState struct {
+	Name    string          `json:"n,omitempty"` // under which it has begun, where a migration has given it another: its keys stay
 	Begun   bool            `json:"b,omitempty"`
 	Ended   bool            `json:"e,omitempty"` // done or skipped: later steps may begin
 	Skipped bool            `json:"sk,omitempty"`

@@ -26,6 +26,9 @@ func (a *Action) check() error {
 	if a.Kind == EventOverride && !json.Valid(a.Output) {
 		return fault.New(fault.CodeSagaInput, "the output is not JSON").Fix(`write it as JSON, such as {"id": "c-17"} or null`)
 	}
+	if tooDeep(a.Output) || a.Request != nil && tooDeep(a.Request.Body) {
+		return fault.New(fault.CodeSagaInput, "the value has more than %d levels", MaxNested).Fix("give what is read, and no more")
+	}
 	if a.Kind == EventReplace && (a.Request == nil || a.Request.Service == "" || a.Request.Path == "" || len(a.Request.Body) > 0 && !json.Valid(a.Request.Body)) {
 		return fault.New(fault.CodeSagaInput, "the call is none").Fix("write it as METHOD service/path, with a body that is JSON")
 	}
@@ -117,6 +120,7 @@ func (e *Engine) remote(ctx context.Context, before *Instance, label string, ev 
 
 // Complete tells the end of a step that was answered with 202.
 func (e *Engine) Complete(ctx context.Context, id, label, by string, r Result) error {
+	r.Answer.Body = shallow(r.Answer.Body)
 	_, err := e.command(ctx, id, label, true, &Event{Kind: EventTold, At: time.Now(), By: by, Result: r})
 	return err
 }
@@ -170,8 +174,11 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 				e.log.Warn("sagas: event without a key", "topic", o.Topic, "id", o.ID, "channel", channel, "error", err)
 				continue
 			}
-			ev := &Event{Kind: EventTold, By: o.Publisher, Result: Result{Verdict: Answered, Answer: Answer{Status: 200, Body: o.Data}}}
-			mail = append(mail, Mail{Channel: channel, Key: key, ID: o.Source + " " + o.ID, At: time.Now(), Event: encode(ev)})
+			if len(key) > MaxKey {
+				continue // nobody waits for that
+			}
+			ev := &Event{Kind: EventTold, By: o.Publisher, Result: Result{Verdict: Answered, Answer: Answer{Status: 200, Body: shallow(o.Data)}}}
+			mail = append(mail, Mail{Channel: channel, Key: key, ID: mailID(o), At: time.Now(), Event: encode(ev)})
 		}
 	}
 	if len(mail) == 0 {
@@ -183,6 +190,15 @@ func (e *Engine) post(ctx context.Context, known []*Plan, o *Occurrence) error {
 	}
 	e.dispatch(signals) //nolint:contextcheck // what follows outlives who asked for it
 	return nil
+}
+
+// mailID names an event.
+func mailID(o *Occurrence) string {
+	id := o.Source + " " + o.ID
+	if len(id) > MaxKey {
+		return fingerprint([]byte(id))
+	}
+	return id
 }
 
 // startBy starts an instance by an event.
@@ -237,6 +253,7 @@ func (e *Engine) Migrate(ctx context.Context, id string, names map[string]string
 	results := make(chan error, 1)
 	err = func() error { //nolint:contextcheck // what follows outlives who asked for it
 		defer a.mu.Unlock()
+		defer e.rest(a)
 		to, err := e.plans.current(a.row.Saga)
 		if err != nil {
 			return err
@@ -246,10 +263,11 @@ func (e *Engine) Migrate(ctx context.Context, id string, names map[string]string
 		}
 		eff, err := a.m.Migrate(to, names, time.Now(), by, reason)
 		if err != nil {
-			e.rest(a)
 			return err
 		}
-		e.submit(a, &eff, nil, nil, func(_ *Outcome, err error) { results <- err })
+		heir := e.succeed(a)
+		defer heir.mu.Unlock()
+		e.submit(heir, &eff, nil, nil, func(_ *Outcome, err error) { results <- err })
 		return nil
 	}()
 	if err != nil {

@@ -320,7 +320,7 @@ func (h *handler) calls(ctx context.Context, e *saga.Engine, i *saga.Instance, t
 	}
 	name, _, _ := strings.Cut(task, ".")
 	for k := range plan.Steps {
-		if s := &plan.Steps[k]; s.Name == name && s.Do != nil && s.Do.Service == h.o.Service {
+		if s := &plan.Steps[k]; (s.Name == name || i.State.Steps[k].Name == name) && s.Do != nil && s.Do.Service == h.o.Service {
 			return nil
 		}
 	}

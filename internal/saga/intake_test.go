@@ -1,0 +1,68 @@
+package saga_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/saga"
+)
+
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+func TestAnAnswerThatIsNestedTooDeepDoesNotStrandItsInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		each := do("b")
+		each.Each = &manifest.SagaEach{In: "x"}
+		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("a"), each}}
+		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "n", Child: &manifest.SagaChild{Saga: "child"}}, do("z")}}, child)
+		defer r.Close()
+		deep := func(context.Context, *saga.Outgoing) saga.Result {
+			a := status(200)
+			a.Answer.Body = json.RawMessage(nested(9_999))
+			return a
+		}
+		r.on["a/do"], r.on["b/do"] = deep, deep
+		i := r.end(r.start("s", `{"items": [1]}`).ID)
+		r.want(i, saga.Completed, "a/do", "b.0/do", "z/do")
+		for _, id := range []string{i.ID, i.ID + ".n"} {
+			if _, err := r.Get(t.Context(), id); err != nil {
+				t.Errorf("what is kept cannot be read: %v", err)
+			}
+		}
+	})
+}
+
+func TestAnInputThatIsNestedTooDeepIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		if _, err := r.Start(t.Context(), saga.Ask{Saga: "s", Input: []byte(nested(10_000))}); fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("it was started: %v", err)
+		}
+	})
+}
+
+func TestAKeyThatNoIndexTakesIsRefusedBeforeTheStoreSeesIt(t *testing.T) {
+	long := strings.Repeat("k", saga.MaxKey+1)
+	input := []byte(`{"key":"` + long + `"}`)
+	for name, set := range map[string]func(*saga.Plan){
+		"key":  func(p *saga.Plan) { p.Key = pick("key") },
+		"lock": func(p *saga.Plan) { p.Lock = pick("key") },
+	} {
+		p := shaped(t, linear())
+		set(p)
+		if _, _, err := saga.Begin(p, saga.Opening{ID: "1", Input: input}); fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("%s: it was taken: %v", name, err)
+		}
+	}
+	p := shaped(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Wait: &manifest.SagaWait{Event: "paid", Key: "k"}}}})
+	m, eff, err := saga.Begin(p, saga.Opening{ID: "1", Input: input})
+	if err != nil || m.State().Phase != saga.Compensated || len(eff.Await) > 0 {
+		t.Errorf("wait: %+v, %+v, %v", m, eff, err)
+	}
+}
