@@ -22,8 +22,8 @@ up: build ## build Atoll and run the reference application
 	bin/atoll -C $(GTM) up
 
 .PHONY: demo
-demo: build ## send 1,000 companies through the running reference application
-	cd $(GTM) && go run ./cmd/demo
+demo: build ## send 1,438 leads and some orders through the running reference application
+	cd $(GTM) && go run ./cmd/demo -atoll ../../bin/atoll
 
 .PHONY: test
 test: test-deps ## every test, with the race detector

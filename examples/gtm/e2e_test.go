@@ -62,9 +62,22 @@ func (a *app) down() {
 	if a.t.Failed() {
 		out, _ := a.command(context.Background(), "logs", "-n", "60").CombinedOutput()
 		a.t.Logf("%s", out)
+		a.showParked()
 	}
 	if out, err := a.command(context.Background(), "down", "--remove").CombinedOutput(); err != nil {
 		a.t.Errorf("atoll down: %v\n%s", err, out)
+	}
+}
+
+// showParked shows what waits for a person.
+func (a *app) showParked() {
+	out, _ := a.command(context.Background(), "saga", "ls", "--state", "parked", "--format", "json").Output()
+	for line := range bytes.Lines(out) {
+		var instance struct{ ID string }
+		if json.Unmarshal(line, &instance) == nil {
+			text, _ := a.command(context.Background(), "saga", "show", instance.ID).CombinedOutput()
+			a.t.Logf("%s", text)
+		}
 	}
 }
 
@@ -72,8 +85,25 @@ func (a *app) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, a.atoll, append([]string{"--copy", a.copy}, args...)...)
 }
 
-// kill ends the replica of a service as a crash would. Atoll starts it again.
+// kill ends the replica of a service as a crash would, once it is ready. Atoll starts it again.
 func (a *app) kill(service string) {
+	a.t.Helper()
+	pid := 0
+	a.until(func() bool {
+		pid = a.pid(service)
+		return pid != 0
+	}, "%s does not become ready, so it cannot be killed", service)
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		a.t.Error(err)
+	}
+}
+
+// pid is the process of the replica of a service that is ready, or 0.
+func (a *app) pid(service string) int {
 	a.t.Helper()
 	out, err := a.command(a.t.Context(), "ps", "--format", "json").Output()
 	if err != nil {
@@ -89,17 +119,10 @@ func (a *app) kill(service string) {
 			a.t.Fatal(err)
 		}
 		if replica.Service == service && replica.State == "ready" {
-			process, err := os.FindProcess(replica.PID)
-			if err == nil {
-				err = process.Kill()
-			}
-			if err != nil {
-				a.t.Error(err)
-			}
-			return
+			return replica.PID
 		}
 	}
-	a.t.Errorf("%s is not ready, so it cannot be killed", service)
+	return 0
 }
 
 func (a *app) get(path string, out any) error {
@@ -122,7 +145,7 @@ func (a *app) get(path string, out any) error {
 func TestEveryLeadOfTheDemoIsProcessedOnceAlthoughServicesAreKilled(t *testing.T) {
 	a := up(t)
 	var out bytes.Buffer
-	demo := exec.CommandContext(t.Context(), "go", "run", "./cmd/demo", "-wait", "2m", a.gateway)
+	demo := exec.CommandContext(t.Context(), "go", "run", "./cmd/demo", "-wait", "2m", "-atoll", a.atoll+" --copy "+a.copy, a.gateway)
 	demo.Stdout, demo.Stderr = &out, &out
 	if err := demo.Start(); err != nil {
 		t.Fatal(err)
@@ -149,6 +172,13 @@ func (a *app) await(n int) {
 
 func (a *app) until(yes func() bool, format string, args ...any) {
 	a.t.Helper()
+	if !a.soon(yes) {
+		a.t.Fatalf(format, args...)
+	}
+}
+
+// soon tells whether something comes true within a minute.
+func (a *app) soon(yes func() bool) bool {
 	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
@@ -157,9 +187,10 @@ func (a *app) until(yes func() bool, format string, args ...any) {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			a.t.Fatalf(format, args...)
+			return false
 		}
 	}
+	return true
 }
 
 // accountsFor holds the books of the services against each other: as many assignments as leads for sales, and one mail of

@@ -439,6 +439,12 @@ func parkedHints(d *api.SagaDetail) []string {
 			replace + "  where another call undoes it",
 			"atoll saga skip " + on + " --reason WHY  where it was undone by hand, or there is nothing to undo",
 		}
+	case d.Steps[at].Role == api.RolePivot && last != nil && last.Kind == "refused":
+		return []string{
+			"atoll saga cancel " + d.ID + " --reason WHY  An attempt before this refusal had no answer. If the service keeps its answers by " +
+				"their key, as the barrier does, it was not taken either: the steps before it are undone",
+			"atoll saga override " + on + " --output JSON --reason WHY  where you have found out that the first attempt was taken: with what it answered",
+		}
 	case last != nil && last.Kind == "refused":
 		return []string{
 			replace + "  The service has refused the step, and gives the same answer to the same key for ever, if it keeps its answers as the " +

@@ -1,11 +1,12 @@
 // Command demo sends a file of leads through the gateway, waits until every one is processed, and prints what
 // became of them. Then it follows one lead through everything: its visits, which are a signal, the pipeline, the mails that
-// are written to it, and its answer, which ends them.
+// are written to it, and its answer, which ends them. At last it places orders: one becomes cash, two are undone, and one is
+// parked until a person frees it, which is you, or the program that -atoll names.
 //
-//	go run ./cmd/demo [-file data/companies.csv] [-wait 3m] [http://127.0.0.1:8080]
+//	go run ./cmd/demo [-file data/companies.csv] [-wait 3m] [-atoll ../../bin/atoll] [-only leads|orders] [http://127.0.0.1:8080]
 //
-// It ends with code 1 when a lead that was accepted is not done in time, when lines went missing, or when the one lead does
-// not get what it should.
+// It ends with code 1 when a lead that was accepted is not done in time, when lines went missing, when the one lead does
+// not get what it should, or when an order does not come to its end.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 )
 
@@ -38,6 +40,8 @@ func run(ctx context.Context, args []string, out io.Writer, terminal bool) error
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	file := flags.String("file", "data/companies.csv", "the leads to send, CSV")
 	wait := flags.Duration("wait", 3*time.Minute, "how long the pipeline may take")
+	atoll := flags.String("atoll", "", "the program that frees the parked order, with its flags; default: you do")
+	only := flags.String("only", "", "only a part: leads or orders")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -48,12 +52,25 @@ func run(ctx context.Context, args []string, out io.Writer, terminal bool) error
 	ctx, cancel := context.WithTimeout(ctx, *wait)
 	defer cancel()
 	c := &client{gateway: gateway}
+	if *only != "orders" {
+		if err := runLeads(ctx, c, *file, out, terminal); err != nil {
+			return err
+		}
+	}
+	if *only == "leads" {
+		return nil
+	}
+	return (&orders{c: c, out: out, began: time.Now(), atoll: strings.Fields(*atoll)}).run(ctx)
+}
+
+// runLeads sends the file, waits until every lead is done, and follows one.
+func runLeads(ctx context.Context, c *client, file string, out io.Writer, terminal bool) error {
 	began := time.Now()
-	report, err := c.send(ctx, *file)
+	report, err := c.send(ctx, file)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d lines of %s are in after %s: %d new leads, %d duplicates, %d rejected\n", report.lines(), *file,
+	fmt.Fprintf(out, "%d lines of %s are in after %s: %d new leads, %d duplicates, %d rejected\n", report.lines(), file,
 		time.Since(began).Round(time.Millisecond), report.Accepted, report.Duplicates, report.Rejected)
 	for _, r := range report.Rejections {
 		fmt.Fprintf(out, "  line %d: %s\n", r.Line, r.Reason)
