@@ -117,13 +117,14 @@ func (a *app) up(ctx context.Context) error {
 		return fmt.Errorf("atoll up: %w\n%s", err, out)
 	}
 	if err := a.look(ctx); err != nil {
-		return errors.Join(err, a.down())
+		return errors.Join(err, a.down(ctx))
 	}
 	return nil
 }
 
-func (a *app) down() error {
-	if out, err := exec.CommandContext(context.Background(), a.program, "-C", a.dir, "down").CombinedOutput(); err != nil {
+// down ends the application, whether ctx has ended or not.
+func (a *app) down(ctx context.Context) error {
+	if out, err := exec.CommandContext(context.WithoutCancel(ctx), a.program, "-C", a.dir, "down").CombinedOutput(); err != nil {
 		return fmt.Errorf("atoll down: %w\n%s", err, out)
 	}
 	return nil

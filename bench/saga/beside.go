@@ -20,7 +20,7 @@ func (b *bench) beside(ctx context.Context, waiting, rate int) (err error) {
 	apps := map[bool]*app{}
 	defer func() {
 		for _, a := range apps {
-			err = errors.Join(err, a.down())
+			err = errors.Join(err, a.down(ctx))
 		}
 	}()
 	for _, hung := range []bool{false, true} {
@@ -99,7 +99,7 @@ func (b *bench) after(ctx context.Context, finished int) (err error) {
 	apps := map[bool]*app{}
 	defer func() {
 		for _, a := range apps {
-			err = errors.Join(err, a.down())
+			err = errors.Join(err, a.down(ctx))
 		}
 	}()
 	for _, full := range []bool{false, true} {
@@ -159,7 +159,7 @@ func (b *bench) fill(ctx context.Context, a *app, n int) (time.Duration, error) 
 	}
 	err = st.start(1, "completed")
 	st.close()
-	if err := errors.Join(err, a.down()); err != nil {
+	if err := errors.Join(err, a.down(ctx)); err != nil {
 		return 0, err
 	}
 	began := time.Now()

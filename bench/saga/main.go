@@ -133,7 +133,7 @@ func (b *bench) start(ctx context.Context, peers bool) error {
 	if b.sqlite, err = startApp(ctx, b.programs, filepath.Join(b.dir, "lite"), ""); err != nil {
 		return err
 	}
-	lite := overSagas(nameSQLite, b.sqlite)
+	lite := overSagas(ctx, nameSQLite, b.sqlite)
 	lite.size = fileSize(b.sqlite.file())
 	b.add(lite)
 	cmd, addr, err := startService(ctx, b.programs)
@@ -169,7 +169,7 @@ func (b *bench) startPostgres(ctx context.Context) error {
 	if b.postgres, err = startApp(ctx, b.programs, filepath.Join(b.dir, "postgresql"), url); err != nil {
 		return err
 	}
-	s := overSagas(namePostgres, b.postgres)
+	s := overSagas(ctx, namePostgres, b.postgres)
 	s.cpu[partPostgres], s.size = b.server.time, b.sizeOf(database)
 	b.add(s)
 	return nil

@@ -87,10 +87,10 @@ func (s *subject) measure(ctx context.Context, sh shape) error {
 }
 
 // overSagas measures an application of Atoll.
-func overSagas(name string, a *app) *subject {
+func overSagas(ctx context.Context, name string, a *app) *subject {
 	var numbers atomic.Int64
 	return &subject{
-		name: name, stop: a.down,
+		name: name, stop: func() error { return a.down(ctx) },
 		run: func(ctx context.Context, s shape, mark func() error) (window, error) {
 			return closed(ctx, a.sagas, saga5, s, &numbers, mark)
 		},
