@@ -18,7 +18,7 @@ const (
 	Compensated  Phase = "compensated"
 )
 
-// Phases lists them.
+// Phases lists them, in an order that stores depend on.
 func Phases() []Phase { return []Phase{Running, Compensating, Parked, Completed, Compensated} }
 
 // Ended tells whether nothing more happens.

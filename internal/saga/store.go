@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,17 @@ const (
 
 // WakeAt is the wake at a time.
 func WakeAt(t time.Time) Wake { return Wake(max(1, t.UnixMilli())) }
+
+// PhaseNumber is a phase as stores keep it. Those from 4 on are ends; indexes depend on it.
+func PhaseNumber(p Phase) int { return slices.Index(Phases(), p) + 1 }
+
+// PhaseOf is the phase of a number, or "".
+func PhaseOf(n int) Phase {
+	if all := Phases(); n >= 1 && n <= len(all) {
+		return all[n-1]
+	}
+	return ""
+}
 
 // Change is one step of one instance, or what is to be kept without one.
 type Change struct {

@@ -191,7 +191,7 @@ func columnsOf(changes []*saga.Change) *columns {
 		v.id, v.saga, v.hash = append(v.id, clean(r.ID)), append(v.saga, clean(r.Saga)), append(v.hash, clean(r.Hash))
 		v.key, v.parent, v.print = append(v.key, clean(r.Key)), append(v.parent, clean(r.Parent)), append(v.print, mark)
 		v.step, v.error, v.idem = append(v.step, clean(r.Step)), append(v.error, clean(r.Error)), append(v.idem, idem)
-		v.shard, v.phase = append(v.shard, int32(r.Shard)), append(v.phase, phaseNumber(r.Phase)) //nolint:gosec // there are 256
+		v.shard, v.phase = append(v.shard, int32(r.Shard)), append(v.phase, int32(saga.PhaseNumber(r.Phase))) //nolint:gosec // there are 256
 		v.started, v.wake = append(v.started, micros(r.Started)), append(v.wake, int64(r.Wake))
 		v.ended, v.purge, v.rev = append(v.ended, micros(r.Ended)), append(v.purge, micros(r.Purge)), append(v.rev, r.Rev)
 		v.state = append(v.state, notNull(r.State))

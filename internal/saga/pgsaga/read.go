@@ -16,32 +16,6 @@ import (
 
 func sqlf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
-// Phases are numbers in the tables. Those from 4 on are ends; an index depends on it.
-func phaseNumber(p saga.Phase) int32 {
-	switch p {
-	case saga.Running:
-		return 1
-	case saga.Compensating:
-		return 2
-	case saga.Parked:
-		return 3
-	case saga.Completed:
-		return 4
-	case saga.Compensated:
-		return 5
-	}
-	return 0
-}
-
-func phaseOf(n int32) saga.Phase {
-	for _, p := range saga.Phases() {
-		if phaseNumber(p) == n {
-			return p
-		}
-	}
-	return ""
-}
-
 const rowColumns = "id, saga, hash, key, phase::int, step, error, wake, shard, parent, started, ended, purge, rev"
 
 // scan reads rowColumns, the state where it is asked for, and then what else is asked for.
@@ -53,7 +27,7 @@ func scan(row pgx.CollectableRow, withState bool, more ...any) (r saga.Row, err 
 		to = append(to, &r.State)
 	}
 	err = row.Scan(append(to, more...)...)
-	r.Phase, r.Started, r.Ended, r.Purge = phaseOf(phase), timeOf(started), timeOf(ended), timeOf(purge)
+	r.Phase, r.Started, r.Ended, r.Purge = saga.PhaseOf(int(phase)), timeOf(started), timeOf(ended), timeOf(purge)
 	return r, err
 }
 
@@ -151,7 +125,7 @@ func conditions(q *saga.Query) (string, []any) {
 	add(!q.To.IsZero(), "started < $%d", micros(q.To))
 	var phases []int32
 	for _, p := range q.Phases {
-		phases = append(phases, phaseNumber(p))
+		phases = append(phases, int32(saga.PhaseNumber(p)))
 	}
 	add(phases != nil, "phase = ANY($%d)", phases)
 	if phases != nil && !slices.ContainsFunc(q.Phases, saga.Phase.Ended) {
@@ -184,7 +158,7 @@ func (s *Store) Count(ctx context.Context) (map[string]map[saga.Phase]int, error
 		if out[name] == nil {
 			out[name] = map[saga.Phase]int{}
 		}
-		out[name][phaseOf(phase)] = n
+		out[name][saga.PhaseOf(int(phase))] = n
 		return n, nil
 	})
 	return out, err

@@ -118,7 +118,7 @@ func (s *Store) create(ctx context.Context, c *saga.Change, out *saga.Outcome) (
 	made, err := s.write.exec(ctx, `INSERT INTO instances (n, id, saga, hash, key, shard, parent, started, idem, print, phase, step, error, wake, ended, purge, rev, state, tail)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		s.lastN+1, r.ID, r.Saga, r.Hash, r.Key, int64(r.Shard), r.Parent, micros(r.Started), idem, c.Create.Print,
-		phaseNumber(r.Phase), r.Step, r.Error, int64(r.Wake), micros(r.Ended), micros(r.Purge), r.Rev, r.State, c.Records)
+		int64(saga.PhaseNumber(r.Phase)), r.Step, r.Error, int64(r.Wake), micros(r.Ended), micros(r.Purge), r.Rev, r.State, c.Records)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *Store) create(ctx context.Context, c *saga.Change, out *saga.Outcome) (
 	s.lastN++
 	h := &hot{n: s.lastN, row: *r, tail: len(c.Records)}
 	h.row.State = nil
-	s.counted[tally{r.Saga, phaseNumber(r.Phase)}]++
+	s.counted[tally{r.Saga, int64(saga.PhaseNumber(r.Phase))}]++
 	s.remember(h)
 	return h, nil
 }
@@ -190,10 +190,10 @@ func (s *Store) update(ctx context.Context, c *saga.Change) (*hot, error) {
 		}
 	} else {
 		_, err = s.write.exec(ctx, "UPDATE instances SET rev = ?, state = ?, tail = "+tail+`, hash = ?, phase = ?, step = ?, error = ?, wake = ?, ended = ?, purge = ?
-			WHERE n = ?`, r.Rev, r.State, c.Records, r.Hash, phaseNumber(r.Phase), r.Step, r.Error, int64(r.Wake), micros(r.Ended), micros(r.Purge), h.n)
+			WHERE n = ?`, r.Rev, r.State, c.Records, r.Hash, int64(saga.PhaseNumber(r.Phase)), r.Step, r.Error, int64(r.Wake), micros(r.Ended), micros(r.Purge), h.n)
 		if was.Phase != r.Phase {
-			s.counted[tally{was.Saga, phaseNumber(was.Phase)}]--
-			s.counted[tally{was.Saga, phaseNumber(r.Phase)}]++
+			s.counted[tally{was.Saga, int64(saga.PhaseNumber(was.Phase))}]--
+			s.counted[tally{was.Saga, int64(saga.PhaseNumber(r.Phase))}]++
 		}
 	}
 	was.Phase, was.Wake, was.Hash, was.Step, was.Error = r.Phase, r.Wake, r.Hash, r.Step, r.Error
@@ -250,7 +250,7 @@ const rowColumns = "id, saga, hash, key, phase, step, error, wake, shard, parent
 
 func rowOf(v []driver.Value) *saga.Row {
 	return &saga.Row{
-		ID: text(v[0]), Saga: text(v[1]), Hash: text(v[2]), Key: text(v[3]), Phase: phaseOf(number(v[4])), Step: text(v[5]), Error: text(v[6]),
+		ID: text(v[0]), Saga: text(v[1]), Hash: text(v[2]), Key: text(v[3]), Phase: saga.PhaseOf(int(number(v[4]))), Step: text(v[5]), Error: text(v[6]),
 		Wake: saga.Wake(number(v[7])), Shard: int(number(v[8])), Parent: text(v[9]), Started: timeOf(number(v[10])), Ended: timeOf(number(v[11])),
 		Purge: timeOf(number(v[12])), Rev: number(v[13]),
 	}

@@ -49,7 +49,7 @@ func scan(rows *sql.Rows, more ...any) (r saga.Row, err error) {
 	err = rows.Scan(append([]any{
 		&r.ID, &r.Saga, &r.Hash, &r.Key, &phase, &r.Step, &r.Error, &r.Wake, &r.Shard, &r.Parent, &started, &ended, &purge, &r.Rev,
 	}, more...)...)
-	r.Phase, r.Started, r.Ended, r.Purge = phaseOf(phase), timeOf(started), timeOf(ended), timeOf(purge)
+	r.Phase, r.Started, r.Ended, r.Purge = saga.PhaseOf(int(phase)), timeOf(started), timeOf(ended), timeOf(purge)
 	return r, err
 }
 
@@ -142,7 +142,7 @@ func conditions(q *saga.Query) (string, []any) {
 	var phases []int64
 	over := false
 	for _, p := range q.Phases {
-		phases, over = append(phases, phaseNumber(p)), over || p.Ended()
+		phases, over = append(phases, int64(saga.PhaseNumber(p))), over || p.Ended()
 	}
 	add(phases != nil, "phase IN (SELECT value FROM json_each(?))", list(phases))
 	if phases != nil && !over {
@@ -185,7 +185,7 @@ func (s *Store) Count(ctx context.Context) (map[string]map[saga.Phase]int, error
 		if out[name] == nil {
 			out[name] = map[saga.Phase]int{}
 		}
-		out[name][phaseOf(phase)] = n
+		out[name][saga.PhaseOf(int(phase))] = n
 		return err
 	})
 	return out, err

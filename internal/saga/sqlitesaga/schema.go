@@ -1,9 +1,5 @@
 package sqlitesaga
 
-import (
-	"github.com/atollhq/atoll/internal/saga"
-)
-
 // schemas are the steps that bring a file up to date, by the number in its header. One that was ever released is never changed.
 //
 // An instance has a number of its own, by which all that belongs to it is found; instances are kept in the order in which they were
@@ -41,30 +37,4 @@ func schemas() [][]string {
 		`CREATE TABLE plans (hash TEXT PRIMARY KEY, saga TEXT NOT NULL, source BLOB NOT NULL) WITHOUT ROWID`,
 		`CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID`,
 	}}
-}
-
-// Phases are numbers in the file. Those from 4 on are ends; an index depends on it.
-func phaseNumber(p saga.Phase) int64 {
-	switch p {
-	case saga.Running:
-		return 1
-	case saga.Compensating:
-		return 2
-	case saga.Parked:
-		return 3
-	case saga.Completed:
-		return 4
-	case saga.Compensated:
-		return 5
-	}
-	return 0
-}
-
-func phaseOf(n int64) saga.Phase {
-	for _, p := range saga.Phases() {
-		if phaseNumber(p) == n {
-			return p
-		}
-	}
-	return ""
 }
