@@ -20,10 +20,11 @@ const soon = 5 * time.Second
 type actor struct {
 	id    string
 	epoch int64
+	ready chan struct{} // closed when it was read; nil if it needs not be
 
 	mu     sync.Mutex
 	m      *Machine // guarded by mu
-	row    Row      // guarded by mu: as of the latest change, durable or not
+	row    Row      // guarded by mu: as of the latest change, durable or not; without an id, and m nil, until it is read
 	queued int      // guarded by mu: changes on their way
 	gone   bool     // guarded by mu: it is no longer in memory; look for it again
 }
@@ -91,6 +92,13 @@ func (e *Engine) hold(ctx context.Context, id string) (*actor, error) {
 			}
 			a = loaded
 		}
+		if a.ready != nil {
+			select {
+			case <-a.ready:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
 		a.mu.Lock()
 		if !a.gone && a.epoch == e.epoch.Load() {
 			return a, nil
@@ -109,14 +117,31 @@ func (e *Engine) forget(a *actor) {
 	e.delist(a)
 }
 
-// load reads an instance into memory.
+// load reads an instance into memory, unless it is there already, and lets it go on from where it was left; nil where there is none,
+// or another engine owns it. The actor is there while its instance is read: who else wants it waits, and does not go on with it in the
+// meantime from what would then be more than was read.
 func (e *Engine) load(ctx context.Context, id string) (*actor, error) {
-	epoch := e.epoch.Load()
-	row, err := e.store.Row(ctx, id)
-	if err != nil || row == nil || !e.owns(row.Shard) {
-		return nil, err
+	a := &actor{id: id, epoch: e.epoch.Load(), ready: make(chan struct{})}
+	e.mu.Lock()
+	there := e.actors[id]
+	if there == nil {
+		e.actors[id] = a
 	}
-	return e.wakeUp(ctx, row, epoch)
+	e.mu.Unlock()
+	if there != nil {
+		return there, nil
+	}
+	defer close(a.ready)
+	row, err := e.store.Row(ctx, id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil && row != nil && e.owns(row.Shard) {
+		if err = e.resume(ctx, a, row); err == nil && a.m != nil {
+			return a, nil
+		}
+	}
+	e.delist(a)
+	return nil, err
 }
 
 func (e *Engine) owns(shard int) bool {
@@ -125,39 +150,38 @@ func (e *Engine) owns(shard int) bool {
 	return e.owned[shard]
 }
 
-// wakeUp makes an actor of a row, unless there is one, and lets it go on from where it was left.
-func (e *Engine) wakeUp(ctx context.Context, row *Row, epoch int64) (*actor, error) {
+// resume lets an instance go on that was read, unless another engine owns it by now. The caller holds a.mu.
+func (e *Engine) resume(ctx context.Context, a *actor, row *Row) error {
 	plan, err := e.plans.byHash(ctx, row.Hash)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var s State
 	if err := json.Unmarshal(row.State, &s); err != nil {
-		return nil, fmt.Errorf("read instance %s: %w", row.ID, err)
+		return fmt.Errorf("read instance %s: %w", row.ID, err)
 	}
 	if len(s.Steps) != len(plan.Steps) {
-		return nil, fmt.Errorf("read instance %s: it has %d steps, its definition has %d", row.ID, len(s.Steps), len(plan.Steps))
+		return fmt.Errorf("read instance %s: it has %d steps, its definition has %d", row.ID, len(s.Steps), len(plan.Steps))
 	}
-	a := &actor{id: row.ID, epoch: epoch, m: NewMachine(plan, &s), row: *row}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	e.mu.Lock()
-	if there := e.actors[row.ID]; there != nil {
-		e.mu.Unlock()
-		return there, nil
+	owned := e.owned[row.Shard]
+	if owned {
+		a.m, a.row = NewMachine(plan, &s), *row
 	}
-	e.actors[row.ID] = a
 	e.mu.Unlock()
+	if !owned {
+		return nil
+	}
 	eff, err := a.m.Handle(&Event{Kind: EventResumed, At: time.Now()})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(eff.Records) > 0 || eff.Acquire {
 		e.submit(a, &eff, nil, nil, nil) //nolint:contextcheck // what follows outlives who asked for it
 	} else {
 		e.timers.set(a.id, a.m.State().Wake())
 	}
-	return a, nil
+	return nil
 }
 
 // tell tells an instance what happened, and makes durable what follows. Found is false where there is no such instance here.
@@ -215,10 +239,10 @@ func (eff *Effects) Send() []string {
 
 // rest lets an actor that has nothing to do soon go out of memory. The caller holds a.mu.
 func (e *Engine) rest(a *actor) {
-	s := a.m.State()
 	if a.queued > 0 || a.gone {
 		return
 	}
+	s := a.m.State()
 	wake := s.Wake()
 	if s.Phase.Ended() || !s.Busy() && (wake.IsZero() || time.Until(wake) > soon) {
 		e.timers.set(a.id, time.Time{})

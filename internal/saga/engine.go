@@ -92,6 +92,7 @@ type Engine struct {
 	epoch    atomic.Int64 // grows when all in memory is given up
 	broken   atomic.Bool
 	draining atomic.Bool
+	resweep  atomic.Bool // what is due was given up with all in memory, or by another engine
 
 	mu     sync.Mutex
 	actors map[string]*actor // guarded by mu

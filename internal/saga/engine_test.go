@@ -94,7 +94,13 @@ func newRig(t *testing.T, defs ...*manifest.Saga) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	e, err := saga.Open(r.t.Context(), r.store, r.services, &r.opts)
+	r.openOn(r.store)
+}
+
+// openOn opens an engine on another store.
+func (r *rig) openOn(store saga.Store) {
+	r.t.Helper()
+	e, err := saga.Open(r.t.Context(), store, r.services, &r.opts)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -108,7 +114,7 @@ func (r *rig) open() {
 	}
 	commit()
 	e.Run()
-	synctest.Wait() // it owns its shards
+	synctest.Wait()
 	r.Engine = e
 }
 

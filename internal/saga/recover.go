@@ -27,7 +27,9 @@ func (e *Engine) take(c *Claim) {
 	e.mu.Lock()
 	var lost []*actor
 	for _, a := range e.actors {
-		if !owned[a.row.Shard] { // the shard of an actor never changes
+		switch shard := a.row.Shard; { // it never changes
+		case a.row.ID == "": // who reads it looks for itself whose it is
+		case !owned[shard], slices.Contains(c.Fresh, shard): // another engine may have gone on with it
 			lost = append(lost, a)
 		}
 	}
@@ -39,6 +41,7 @@ func (e *Engine) take(c *Claim) {
 		e.timers.set(a.id, time.Time{})
 	}
 	if len(fresh) > 0 {
+		e.resweep.Store(true)
 		e.wait.Go(func() { e.recover(e.running, fresh) })
 	}
 }
@@ -102,8 +105,15 @@ func (e *Engine) revive(ctx context.Context, row *Row, epoch int64) {
 		return
 	}
 	// The row may be older than what an actor has made durable since it was read, and gone out of memory with: read it again.
-	if _, err := e.load(ctx, row.ID); err != nil {
-		e.log.Error("sagas: wake instance", "instance", row.ID, "error", err)
+	a, err := e.hold(ctx, row.ID)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			e.log.Error("sagas: wake instance", "instance", row.ID, "error", err)
+		}
+	case a != nil:
+		defer a.mu.Unlock()
+		e.rest(a) // it may be over by now, or have nothing to do for long
 	}
 }
 
@@ -113,6 +123,9 @@ func (e *Engine) sweep(ctx context.Context) {
 	audited := time.Now()
 	for {
 		now := time.Now()
+		if e.resweep.Swap(false) {
+			done = 0
+		}
 		from := done
 		if now.Sub(audited) > auditEvery {
 			audited, from = now, 0

@@ -26,7 +26,7 @@ const (
 // Commit implements saga.Store.
 func (s *Store) Commit(ctx context.Context, changes []*saga.Change) ([]saga.Outcome, error) {
 	out := make([]saga.Outcome, len(changes))
-	err := s.change(ctx, "commit sagas", func(ctx context.Context) error {
+	err := s.change(ctx, committing, func(ctx context.Context) error {
 		bytes := 0
 		for i, c := range changes {
 			if err := s.apply(ctx, c, &out[i]); err != nil {

@@ -40,6 +40,7 @@ type Store struct {
 
 	mu      sync.Mutex      // guards all that follows
 	write   *conn           // nil once the store is closed, or cannot be used until Reset
+	again   bool            // write is nil since something else than a Commit has failed: it is opened anew when it is needed
 	broken  error           // why it can never be used again
 	claimed bool            // it was asked who owns the shard
 	hot     map[string]*hot // what is known of instances that were changed lately, by id
@@ -202,13 +203,18 @@ func (s *Store) usable() error {
 }
 
 // change runs a function in a transaction that is on the disk when it returns nil. After any other error than ErrFenced, nothing can
-// be written until Reset.
+// be written until Reset, if it was a Commit: who asked for something else asks again, and nobody calls Reset.
 func (s *Store) change(ctx context.Context, what string, fn func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.again && s.broken == nil {
+		if err := s.reopen(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.usable(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -226,9 +232,22 @@ func (s *Store) change(ctx context.Context, what string, fn func(context.Context
 	clear(s.counted)
 	if !errors.Is(err, saga.ErrFenced) {
 		_ = s.write.Close() // it is opened anew, or never
-		s.write = nil
+		s.write, s.again = nil, what != committing
 	}
 	return s.fail(what, err)
+}
+
+const committing = "commit sagas"
+
+// reopen opens the writer's connection once more. The caller holds mu.
+func (s *Store) reopen(ctx context.Context) error {
+	err := s.open(ctx)
+	if err != nil && s.write != nil {
+		_ = s.write.Close()
+		s.write = nil
+	}
+	s.again = s.again && err != nil
+	return err
 }
 
 // transaction runs a function and commits what it has written, or undoes it.
@@ -268,14 +287,7 @@ func (s *Store) Reset(ctx context.Context) error {
 	if s.write != nil {
 		return nil
 	}
-	if err := s.open(ctx); err != nil {
-		if s.write != nil {
-			_ = s.write.Close()
-			s.write = nil
-		}
-		return err
-	}
-	return nil
+	return s.reopen(ctx)
 }
 
 // Notify implements saga.Store. Nothing ever comes from elsewhere, except a lock that a purge gives on.
@@ -288,6 +300,7 @@ func (s *Store) Close() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.again = false
 	var errs []error
 	if s.read != nil {
 		errs = append(errs, s.read.Close())

@@ -86,6 +86,21 @@ func TestAFullDiskIsLeftBehindWhenThereIsRoom(t *testing.T) {
 	}
 }
 
+func TestAnEventThatFoundTheDiskFullIsTakenWhenThereIsRoom(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "sagas.db"))
+	defer func() { _ = s.Close() }()
+	if err := s.LimitPages(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	mail := []saga.Mail{{Channel: "paid", Key: "1", ID: "1", At: time.Unix(2, 0), Event: bytes.Repeat([]byte("7"), 20_000)}}
+	if _, err := s.Deliver(t.Context(), mail); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	if _, err := s.Deliver(t.Context(), mail); err != nil { // the limit was the connection's
+		t.Errorf("nobody calls Reset, and nothing is taken: %v", err)
+	}
+}
+
 func TestADamagedFileIsBrokenForGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sagas.db")
 	s := open(t, path)
