@@ -34,7 +34,11 @@ type chain struct {
 	waiting map[string]chan struct{} // guarded by mu: by order
 }
 
-const cooldown = 5 * time.Millisecond
+// How often jobs are fetched. By default they are looked for ten times a second, which is the limit of a chain.
+const (
+	cooldown = 5 * time.Millisecond
+	poll     = 20 * time.Millisecond
+)
 
 // Work implements river.Worker.
 func (c *chain) Work(ctx context.Context, job *river.Job[StepArgs]) error {
@@ -97,7 +101,8 @@ func openRiver(ctx context.Context, s *service) (*peer, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, c)
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 100, FetchCooldown: cooldown}}, Workers: workers,
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 100}}, Workers: workers,
+		FetchCooldown: cooldown, FetchPollInterval: poll,
 	})
 	if err == nil {
 		err = client.Start(context.WithoutCancel(ctx))
@@ -106,7 +111,8 @@ func openRiver(ctx context.Context, s *service) (*peer, error) {
 		return nil, fmt.Errorf("start river: %w", err)
 	}
 	return &peer{
-		setup: "river " + version("github.com/riverqueue/river") + ": a chain of five jobs, each ended and the next inserted in one transaction, 100 workers, pool of 64, FetchCooldown " + cooldown.String() + " (its default is 100ms)",
+		setup: "river " + version("github.com/riverqueue/river") + ": a chain of five jobs, each ended and the next inserted in one transaction, 100 workers, pool of 64, FetchCooldown " +
+			cooldown.String() + " and FetchPollInterval " + poll.String() + " (by default 100ms and 1s)",
 		run: func(ctx context.Context, order Order) error {
 			done := make(chan struct{})
 			c.mu.Lock()
