@@ -48,7 +48,7 @@ func paid(key, id string) *saga.Occurrence {
 }
 
 func TestAnInstanceThatIsReadTwiceAtOnceGoesOnFromItsLatestState(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		wait := func(name, topic string) manifest.SagaStep {
 			none := []string{}
 			return manifest.SagaStep{Name: name, After: &none, Wait: &manifest.SagaWait{Event: topic, Key: "k"}}
@@ -82,7 +82,7 @@ func TestAnInstanceThatIsReadTwiceAtOnceGoesOnFromItsLatestState(t *testing.T) {
 }
 
 func TestAnEndedInstanceIsNotKeptInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Sleep: "20s"}}})
 		r.Close()
 		store := &stale{Store: memsaga.New()}
@@ -132,7 +132,7 @@ func (s *failing) Commit(ctx context.Context, changes []*saga.Change) ([]saga.Ou
 }
 
 func TestWhatIsDueSoonIsDoneInTimeThoughACommitHasFailed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Sleep: "10s"}}}, &manifest.Saga{Name: "t", Steps: []manifest.SagaStep{do("a")}})
 		r.Close()
 		store := &failing{Store: memsaga.New()}
@@ -164,7 +164,7 @@ func (s *leased) Claim(ctx context.Context) (saga.Claim, error) {
 }
 
 func TestAnInstanceThatAnotherEngineHasHadMeanwhileIsReadAnew(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a")}})
 		for _, p := range r.plans {
 			p.Lock = fixed("lock")
