@@ -122,7 +122,7 @@ func (b *bench) startTemporal(ctx context.Context, program, service string) erro
 	if err := server.Start(); err != nil {
 		return fmt.Errorf("start Temporal: %w", err)
 	}
-	environ := []string{"SERVICE=" + service, "TARGET=127.0.0.1:" + port, "SERVER=" + strings.TrimSpace(string(version))}
+	environ := []string{"SERVICE=" + service, "TARGET=127.0.0.1:" + port, "SERVER=CLI " + temporalVersion + ", " + strings.TrimSpace(string(version))}
 	p, err := join(ctx, program, "temporal", "127.0.0.1:"+port, environ)
 	if err != nil {
 		return errors.Join(err, end(server, syscall.SIGTERM))

@@ -39,6 +39,12 @@ type subject struct {
 	used                  map[string][]float64 // µs a saga, by part
 }
 
+// What a slow subject gets: more than one of its workflows takes, since those end in bursts at first.
+const (
+	slowWarm = 16 * time.Second
+	slowEach = 16 * time.Second
+)
+
 // Parts whose time is told apart.
 const (
 	partEngine   = "engine"
@@ -49,7 +55,7 @@ const (
 
 func (s *subject) measure(ctx context.Context, sh shape) error {
 	if s.slow {
-		sh.warm, sh.each = max(sh.warm, 8*time.Second), max(sh.each, 8*time.Second)
+		sh.warm, sh.each = max(sh.warm, slowWarm), max(sh.each, slowEach)
 	}
 	var before, after int64
 	var err error
