@@ -14,10 +14,11 @@ import (
 	"github.com/atollhq/atoll/internal/saga"
 )
 
-// Commit implements saga.Store. Statements are sent in few rounds, since each round costs a way to the server and back: what checks
-// and writes the rows, what follows from those that were written, the end.
+// Commit implements saga.Store. Statements are sent in two rounds, since each round costs a way to the server and back: what checks and
+// writes the rows; what follows from those that were written, and the end. Where changes cannot be made together, or signals are made,
+// there are more.
 func (s *Store) Commit(ctx context.Context, changes []*saga.Change) ([]saga.Outcome, error) {
-	w := &work{s: s, out: make([]saga.Outcome, len(changes))}
+	w := &work{s: s, out: make([]saga.Outcome, len(changes)), next: &pgx.Batch{}}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("commit sagas: %w", err)
@@ -41,16 +42,24 @@ func undo(ctx context.Context, conn *pgxpool.Conn) {
 type work struct {
 	s       *Store
 	out     []saga.Outcome
-	foreign bool // a signal was made for an instance of another engine
+	next    *pgx.Batch // to be sent in the next round
+	signals bool       // some statement of next makes signals
+	foreign bool       // a signal was made for an instance of another engine
+}
+
+// send sends what is queued, and returns when it is done.
+func (w *work) send(ctx context.Context, conn *pgxpool.Conn) error {
+	b := w.next
+	w.next, w.signals = &pgx.Batch{}, false
+	if b.Len() == 0 {
+		return nil
+	}
+	return conn.SendBatch(ctx, b).Close()
 }
 
 func (w *work) commit(ctx context.Context, conn *pgxpool.Conn, changes []*saga.Change) error {
-	first := &pgx.Batch{}
-	first.Queue("BEGIN")
-	if err := w.fence(first, changes); err != nil {
-		return err
-	}
-	if err := conn.SendBatch(ctx, first).Close(); err != nil {
+	w.next.Queue("BEGIN")
+	if err := w.fence(w.next, changes); err != nil {
 		return err
 	}
 	for from := 0; from < len(changes); {
@@ -60,12 +69,16 @@ func (w *work) commit(ctx context.Context, conn *pgxpool.Conn, changes []*saga.C
 		}
 		from = to
 	}
-	last := &pgx.Batch{}
-	if w.foreign {
-		last.Queue("SELECT pg_notify($1, $2)", w.s.schema, w.s.engine)
+	if w.signals { // it is known then whether they are for others
+		if err := w.send(ctx, conn); err != nil {
+			return err
+		}
 	}
-	last.Queue("COMMIT")
-	return conn.SendBatch(ctx, last).Close()
+	if w.foreign {
+		w.next.Queue("SELECT pg_notify($1, $2)", w.s.schema, w.s.engine)
+	}
+	w.next.Queue("COMMIT")
+	return w.send(ctx, conn)
 }
 
 // fence queues what makes sure that the shards of changes are this engine's until the transaction ends, and what locks the things
@@ -134,18 +147,15 @@ func (w *work) run(ctx context.Context, conn *pgxpool.Conn, changes []*saga.Chan
 		}
 	}
 	made, existing := map[string]bool{}, map[string]saga.Outcome{}
-	rows := &pgx.Batch{}
 	if len(creates) > 0 {
-		queueExisting(rows, creates, existing)
-		queueCreates(rows, creates, made)
+		queueExisting(w.next, creates, existing)
+		queueCreates(w.next, creates, made)
 	}
 	if len(updates) > 0 {
-		queueUpdates(rows, updates)
+		queueUpdates(w.next, updates)
 	}
-	if rows.Len() > 0 {
-		if err := conn.SendBatch(ctx, rows).Close(); err != nil {
-			return err
-		}
+	if err := w.send(ctx, conn); err != nil {
+		return err
 	}
 	for i, c := range changes {
 		if c.Row == nil || c.Create == nil || made[clean(c.Row.ID)] {
@@ -158,12 +168,8 @@ func (w *work) run(ctx context.Context, conn *pgxpool.Conn, changes []*saga.Chan
 		o.Orphan = !there
 		out[i] = o
 	}
-	follow := &pgx.Batch{}
-	w.follow(follow, changes, out)
-	if follow.Len() == 0 {
-		return nil
-	}
-	return conn.SendBatch(ctx, follow).Close()
+	w.follow(w.next, changes, out)
+	return nil
 }
 
 // columns are rows, column by column, as unnest takes them.
@@ -331,8 +337,9 @@ const releaseLock = `WITH holder AS (SELECT instance FROM locks WHERE name = $1 
 		FROM holder JOIN next ON holder.instance = $2 JOIN instances i ON i.id = next.instance
 	RETURNING id, instance, shard, task, event`
 
-// collect takes the signals that a statement has made.
+// collect takes the signals that a statement will have made.
 func (w *work) collect(out *saga.Outcome) func(pgx.Rows) error {
+	w.signals = true
 	return func(rows pgx.Rows) error {
 		signals, foreign, err := w.s.made(rows)
 		out.Sent = append(out.Sent, signals...)

@@ -185,8 +185,9 @@ func TestAnEngineThatHasGoneIsNotWaitedFor(t *testing.T) {
 	if _, err := db.DB.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"); err != nil {
 		t.Fatal(err)
 	}
-	if c, err = b.Claim(t.Context()); err != nil || len(c.Owned) == 0 {
-		t.Fatalf("%d shards went over from an engine that is gone, %v", len(c.Owned), err)
+	for len(c.Owned) == 0 && t.Context().Err() == nil { // the server takes a moment to end the connection
+		c, err = b.Claim(t.Context())
+		must(t, err)
 	}
 	if _, err := a.Commit(t.Context(), []*saga.Change{instance(c.Owned[0])}); !errors.Is(err, saga.ErrFenced) {
 		t.Errorf("a commit of the engine that was taken for gone: %v", err)
