@@ -106,7 +106,7 @@ func (m *Machine) beginChild(id TaskID) error {
 	if t.Alt > 0 {
 		t.Child += ".alt" + strconv.Itoa(t.Alt)
 	}
-	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input})
+	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input, Revocable: step.Revocable})
 	m.recordTask(id, Record{Kind: RecordChild, Text: t.Child})
 	return nil
 }

@@ -65,3 +65,19 @@ func TestAKeyThatNoIndexTakesIsRefusedBeforeTheStoreSeesIt(t *testing.T) {
 		t.Errorf("wait: %+v, %+v, %v", m, eff, err)
 	}
 }
+
+func TestOfALongRefusalTheBeginningIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		r.on["b/do"] = func(context.Context, *saga.Outgoing) saga.Result {
+			a := status(409)
+			a.Text = strings.Repeat("é", 100_000)
+			return a
+		}
+		i := r.end(r.start("s", `{}`).ID)
+		if len(i.Error) > 1000 || !strings.HasSuffix(i.Error, "é") {
+			t.Errorf("%d bytes are kept, ending with %q", len(i.Error), i.Error[len(i.Error)-4:])
+		}
+	})
+}
