@@ -81,3 +81,29 @@ func TestOfALongRefusalTheBeginningIsKept(t *testing.T) {
 		}
 	})
 }
+
+// pedant takes no input.
+type pedant struct{}
+
+func (pedant) Check(json.RawMessage) error { return fault.New(fault.CodeSagaInput, "no") }
+
+func TestAnEventThatOneSagaRefusesStartsTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, &manifest.Saga{Name: "a", Steps: []manifest.SagaStep{do("x")}}, &manifest.Saga{Name: "b", Steps: []manifest.SagaStep{do("y")}})
+		defer r.Close()
+		for _, p := range r.plans {
+			p.Starts = []saga.Start{{Topic: "paid"}}
+			if p.Name == "a" {
+				p.Input = pedant{}
+			}
+		}
+		err := r.Deliver(t.Context(), &saga.Occurrence{Topic: "paid", Source: "s", ID: "1", Event: json.RawMessage("{}"), Data: json.RawMessage("{}")})
+		if fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("the refusal is not told: %v", err)
+		}
+		list, err := r.Find(t.Context(), &saga.Query{Saga: "b", Limit: 10})
+		if err != nil || len(list) != 1 {
+			t.Errorf("%d instances of b, %v", len(list), err)
+		}
+	})
+}
