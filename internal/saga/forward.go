@@ -260,6 +260,19 @@ func (m *Machine) size() int {
 	return n
 }
 
+// full tells whether the requests under way are as large together as outputs may be: no more are begun beside them then.
+func (m *Machine) full() bool {
+	n := 0
+	for i := range m.s.Steps {
+		for j := range m.s.Steps[i].Tasks {
+			if r := m.s.Steps[i].Tasks[j].Request; r != nil {
+				n += len(r.Body)
+			}
+		}
+	}
+	return n > MaxState
+}
+
 // output is what later steps read of an answer.
 func (m *Machine) output(id TaskID, a *Answer) (json.RawMessage, error) {
 	if len(a.Body) == 0 {

@@ -107,3 +107,38 @@ func TestAnEventThatOneSagaRefusesStartsTheOthers(t *testing.T) {
 		}
 	})
 }
+
+// entire is the whole input.
+type entire struct{}
+
+func (entire) Value(s *saga.Scope) (json.RawMessage, error) { return s.Input, nil }
+
+func TestAFanOutOfLargeCallsKeepsItsInstanceSmall(t *testing.T) {
+	step := do("a")
+	step.Each = &manifest.SagaEach{In: "x"}
+	p := shaped(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{step}})
+	p.Steps[0].AtOnce, p.Steps[0].Do.Body, p.Steps[0].Undo.Body = 100, entire{}, entire{}
+	input := `{"items":[1` + strings.Repeat(",1", 99) + `],"x":"` + strings.Repeat("x", 1_000_000) + `"}`
+	m, eff, err := saga.Begin(p, saga.Opening{ID: "1", Input: []byte(input)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, done := eff.Calls, 0
+	for ; len(calls) > 0; calls = calls[1:] {
+		if n := len(saga.EncodeState(m.State())); n > 2*saga.MaxState {
+			t.Fatalf("%d bytes after %d calls", n, done)
+		}
+		code := 200
+		if done++; done == 60 {
+			code = 409
+		}
+		e := &saga.Event{Kind: saga.EventAnswered, Task: calls[0].Task, Undo: calls[0].Undo, Attempt: calls[0].Number, Result: status(code)}
+		if eff, err = m.Handle(e); err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, eff.Calls...)
+	}
+	if m.State().Phase != saga.Compensated || done < 100 {
+		t.Errorf("it is %s after %d calls", m.State().Phase, done)
+	}
+}

@@ -370,6 +370,9 @@ func (m *Machine) feed(i int) {
 			return
 		}
 		if st.Tasks[j].Status == Idle {
+			if under > 0 && m.full() {
+				return
+			}
 			under++
 			m.beginTask(i, j)
 			if st.Tasks[j].Status == Done {
