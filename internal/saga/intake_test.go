@@ -142,3 +142,15 @@ func TestAFanOutOfLargeCallsKeepsItsInstanceSmall(t *testing.T) {
 		t.Errorf("it is %s after %d calls", m.State().Phase, done)
 	}
 }
+
+func TestAKeyThatIsNoTextIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		for _, key := range []string{"\xff", "a\x00b"} {
+			if _, err := r.Start(t.Context(), saga.Ask{Saga: "s", Input: []byte("{}"), Idem: key}); fault.CodeOf(err) != fault.CodeSagaInput {
+				t.Errorf("%q was taken: %v", key, err)
+			}
+		}
+	})
+}
