@@ -124,7 +124,7 @@ func Open(ctx context.Context, store Store, caller Caller, opts *Options) (*Engi
 	e.plans = newPlans(store, e.o.Compile)
 	e.lanes = newLanes(e.o.PerService)
 	e.timers = newTimers(e.wake)
-	if err := e.plans.load(ctx); err != nil {
+	if err := e.plans.load(ctx, e.log); err != nil {
 		return nil, fmt.Errorf("open sagas: %w", err)
 	}
 	life := context.WithoutCancel(ctx)
