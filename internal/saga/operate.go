@@ -105,7 +105,7 @@ func (m *Machine) operate(e *Event) error {
 	label := m.label(e.Task)
 	waits := (t.Status == Calling || t.Status == Undoing) && !t.flying()
 	endless := m.s.Back || m.plan.Steps[e.Task.Step].Role == Retriable // as long as nobody is reached, such as a service that is no more
-	if t.Status != Stuck && !(waits && (endless || e.Kind == EventRetry)) {
+	if t.Status != Stuck && (!waits || !endless && e.Kind != EventRetry) {
 		return fault.New(fault.CodeSagaStep, "step %s is not parked, but %s", label, t.Status.text()).
 			Fix("see where the instance stands with atoll saga show %s", m.s.ID)
 	}

@@ -121,7 +121,7 @@ func TestWhatIsTriedForEverCanBeFreedByAPerson(t *testing.T) {
 			defer r.Close()
 			r.on["d/do"] = gone
 			id := r.start("s", `{}`).ID
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 			free.Task = "d"
 			r.act(id, free)
 			if i := r.end(id); i.Phase != saga.Completed {
@@ -134,7 +134,7 @@ func TestWhatIsTriedForEverCanBeFreedByAPerson(t *testing.T) {
 		defer r.Close()
 		r.on["c/do"], r.on["b/undo"] = always(409), gone
 		id := r.start("s", `{}`).ID
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		r.act(id, &saga.Action{Kind: saga.EventSkip, Task: "b"})
 		if i := r.end(id); i.Phase != saga.Compensated {
 			t.Errorf("undo: it is %s", i.Phase)

@@ -28,7 +28,7 @@ func newPlans(store Store, compile func([]byte) (*Plan, error)) *plans {
 }
 
 // errDefinition says that a definition that is kept cannot be used.
-var errDefinition = errors.New("the definition cannot be used") //nolint:gochecknoglobals // a sentinel
+var errDefinition = errors.New("the definition cannot be used")
 
 // load makes the plans known that instances run which have not ended, so that events find those that wait. Instances of one that
 // cannot be used stay where they are; the others go on.
