@@ -36,6 +36,12 @@ var (
 	OutcomeOf = outcomeOf
 )
 
+// StartKey and Whole are for tests.
+var (
+	StartKey = startKey
+	Whole    = whole
+)
+
 // Add and Read are for tests.
 var (
 	Add  = (*events).add

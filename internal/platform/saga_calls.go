@@ -3,6 +3,8 @@ package platform
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,7 +60,7 @@ func (c sagaCaller) send(ctx context.Context, o *saga.Outgoing, trace relay.Trac
 	c.head(req.Header, o, trace)
 	a, sent, err := std.Send(ctx, c.p.upstreams, o.Request.Service, req, saga.MaxOutput+1)
 	switch {
-	case err == nil, a.Status != 0 && len(a.Body) > 0 && json.Valid(a.Body):
+	case err == nil, a.Status != 0 && whole(a.Body):
 		return a, sagaAnswer(&a)
 	case !sent:
 		text := "no connection"
@@ -70,6 +72,12 @@ func (c sagaCaller) send(ctx context.Context, o *saga.Outgoing, trace relay.Trac
 		return a, saga.Result{Verdict: saga.NoAnswer, Text: fmt.Sprintf("no answer within %s", o.Timeout), By: a.Endpoint}
 	}
 	return a, saga.Result{Verdict: saga.NoAnswer, Text: "the connection broke before the answer was there", By: a.Endpoint}
+}
+
+// whole tells whether the answer is all there though the connection broke before its end. Of a number nobody knows.
+func whole(body []byte) bool {
+	body = bytes.TrimSpace(body)
+	return len(body) > 0 && bytes.ContainsRune([]byte(`{["`), rune(body[0])) && json.Valid(body)
 }
 
 // head writes the head of a call.
@@ -298,7 +306,17 @@ func (s starter) start(ctx context.Context, o *gateway.Opening) (*saga.Instance,
 	if o.Subject != "" {
 		by += " " + o.Subject
 	}
-	return engine.StartAndWait(ctx, saga.Ask{Saga: o.Saga, Input: input, Idem: o.Key, Trace: o.Trace.Traceparent(), By: by}, wait)
+	return engine.StartAndWait(ctx, saga.Ask{Saga: o.Saga, Input: input, Idem: startKey(o), Trace: o.Trace.Traceparent(), By: by}, wait)
+}
+
+// startKey is the idempotency key of a start by a route. A client's key is its own: it names no instance that another client, another
+// route, an event or a schedule has started, and keeps none of these from starting one.
+func startKey(o *gateway.Opening) string {
+	if o.Key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(o.Source + "\x00" + o.Subject))
+	return "route " + hex.EncodeToString(sum[:6]) + " " + o.Key
 }
 
 func startReply(i *saga.Instance) *relay.Reply {

@@ -132,7 +132,7 @@ func (m *Machine) undoStep(i int) bool {
 		if t.Status != Done && t.Status != Failed || !m.undoable(i) {
 			continue
 		}
-		if step.Each != nil && under >= step.AtOnce {
+		if step.Each != nil && under >= step.AtOnce || under > 0 && m.full() {
 			return changed
 		}
 		under++

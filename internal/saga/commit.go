@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -206,6 +207,9 @@ func (e *Engine) spawn(g *group, c *Change, parent *actor, sp *Spawn) {
 	plan, err := e.plans.current(sp.Saga)
 	if err == nil && ps.Depth+1 > MaxDepth {
 		err = errors.New("sagas lie too deep within each other")
+	}
+	if err == nil && sp.Revocable && slices.ContainsFunc(plan.Steps, func(s Step) bool { return s.Role == Pivot }) {
+		err = errors.New("it has a pivot by now, and could not be undone when a later step fails")
 	}
 	if err != nil {
 		fail(err)

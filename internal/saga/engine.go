@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
@@ -122,7 +124,7 @@ func Open(ctx context.Context, store Store, caller Caller, opts *Options) (*Engi
 	e.plans = newPlans(store, e.o.Compile)
 	e.lanes = newLanes(e.o.PerService)
 	e.timers = newTimers(e.wake)
-	if err := e.plans.load(ctx); err != nil {
+	if err := e.plans.load(ctx, e.log); err != nil {
 		return nil, fmt.Errorf("open sagas: %w", err)
 	}
 	life := context.WithoutCancel(ctx)
@@ -286,6 +288,9 @@ func (e *Engine) admit(ask *Ask) error {
 	}
 	if len(ask.Idem) > MaxIdem {
 		return fault.New(fault.CodeSagaInput, "the Idempotency-Key has %d bytes, at most %d are taken", len(ask.Idem), MaxIdem).Fix("send a shorter one, such as the number of the order")
+	}
+	if !utf8.ValidString(ask.Idem) || strings.ContainsRune(ask.Idem, 0) { // of two of them a store may make the same
+		return fault.New(fault.CodeSagaInput, "the Idempotency-Key is no text").Fix("send one of letters and digits, such as the number of the order")
 	}
 	if e.draining.Load() {
 		return fault.New(fault.CodeSagaBusy, "the saga engine is ending").Fix("try again once the application runs again")

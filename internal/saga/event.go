@@ -73,8 +73,9 @@ type Attempt struct {
 
 // Spawn is a child to start.
 type Spawn struct {
-	ID, Saga string
-	Input    json.RawMessage
+	ID, Saga  string
+	Input     json.RawMessage
+	Revocable bool // it may have to be compensated once it has completed
 }
 
 // Await is an event to wait for: one of Topic for which the step's By gives Key.

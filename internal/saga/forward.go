@@ -106,7 +106,7 @@ func (m *Machine) beginChild(id TaskID) error {
 	if t.Alt > 0 {
 		t.Child += ".alt" + strconv.Itoa(t.Alt)
 	}
-	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input})
+	m.eff.Spawn = append(m.eff.Spawn, Spawn{ID: t.Child, Saga: step.Child, Input: input, Revocable: step.Revocable})
 	m.recordTask(id, Record{Kind: RecordChild, Text: t.Child})
 	return nil
 }
@@ -258,6 +258,19 @@ func (m *Machine) size() int {
 		}
 	}
 	return n
+}
+
+// full tells whether the requests under way are as large together as outputs may be: no more are begun beside them then.
+func (m *Machine) full() bool {
+	n := 0
+	for i := range m.s.Steps {
+		for j := range m.s.Steps[i].Tasks {
+			if r := m.s.Steps[i].Tasks[j].Request; r != nil {
+				n += len(r.Body)
+			}
+		}
+	}
+	return n > MaxState
 }
 
 // output is what later steps read of an answer.

@@ -66,3 +66,92 @@ func TestAKeyThatNoIndexTakesIsRefusedBeforeTheStoreSeesIt(t *testing.T) {
 		t.Errorf("wait: %+v, %+v, %v", m, eff, err)
 	}
 }
+
+func TestOfALongRefusalTheBeginningIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		r.on["b/do"] = func(context.Context, *saga.Outgoing) saga.Result {
+			a := status(409)
+			a.Text = strings.Repeat("é", 100_000)
+			return a
+		}
+		i := r.end(r.start("s", `{}`).ID)
+		if len(i.Error) > 1000 || !strings.HasSuffix(i.Error, "é") {
+			t.Errorf("%d bytes are kept, ending with %q", len(i.Error), i.Error[len(i.Error)-4:])
+		}
+	})
+}
+
+// pedant takes no input.
+type pedant struct{}
+
+func (pedant) Check(json.RawMessage) error { return fault.New(fault.CodeSagaInput, "no") }
+
+func TestAnEventThatOneSagaRefusesStartsTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, &manifest.Saga{Name: "a", Steps: []manifest.SagaStep{do("x")}}, &manifest.Saga{Name: "b", Steps: []manifest.SagaStep{do("y")}})
+		defer r.Close()
+		for _, p := range r.plans {
+			p.Starts = []saga.Start{{Topic: "paid"}}
+			if p.Name == "a" {
+				p.Input = pedant{}
+			}
+		}
+		err := r.Deliver(t.Context(), &saga.Occurrence{Topic: "paid", Source: "s", ID: "1", Event: json.RawMessage("{}"), Data: json.RawMessage("{}")})
+		if fault.CodeOf(err) != fault.CodeSagaInput {
+			t.Errorf("the refusal is not told: %v", err)
+		}
+		list, err := r.Find(t.Context(), &saga.Query{Saga: "b", Limit: 10})
+		if err != nil || len(list) != 1 {
+			t.Errorf("%d instances of b, %v", len(list), err)
+		}
+	})
+}
+
+// entire is the whole input.
+type entire struct{}
+
+func (entire) Value(s *saga.Scope) (json.RawMessage, error) { return s.Input, nil }
+
+func TestAFanOutOfLargeCallsKeepsItsInstanceSmall(t *testing.T) {
+	step := do("a")
+	step.Each = &manifest.SagaEach{In: "x"}
+	p := shaped(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{step}})
+	p.Steps[0].AtOnce, p.Steps[0].Do.Body, p.Steps[0].Undo.Body = 100, entire{}, entire{}
+	input := `{"items":[1` + strings.Repeat(",1", 99) + `],"x":"` + strings.Repeat("x", 1_000_000) + `"}`
+	m, eff, err := saga.Begin(p, saga.Opening{ID: "1", Input: []byte(input)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, done := eff.Calls, 0
+	for ; len(calls) > 0; calls = calls[1:] {
+		if n := len(saga.EncodeState(m.State())); n > 2*saga.MaxState {
+			t.Fatalf("%d bytes after %d calls", n, done)
+		}
+		code := 200
+		if done++; done == 60 {
+			code = 409
+		}
+		e := &saga.Event{Kind: saga.EventAnswered, Task: calls[0].Task, Undo: calls[0].Undo, Attempt: calls[0].Number, Result: status(code)}
+		if eff, err = m.Handle(e); err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, eff.Calls...)
+	}
+	if m.State().Phase != saga.Compensated || done < 100 {
+		t.Errorf("it is %s after %d calls", m.State().Phase, done)
+	}
+}
+
+func TestAKeyThatIsNoTextIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		for _, key := range []string{"\xff", "a\x00b"} {
+			if _, err := r.Start(t.Context(), saga.Ask{Saga: "s", Input: []byte("{}"), Idem: key}); fault.CodeOf(err) != fault.CodeSagaInput {
+				t.Errorf("%q was taken: %v", key, err)
+			}
+		}
+	})
+}

@@ -210,3 +210,24 @@ func TestAnInstanceThatAnotherEngineHasHadMeanwhileIsReadAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestADefinitionThatCannotBeUsedAnyMoreKeepsNoOtherFromGoingOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Sleep: "1h"}}}, &manifest.Saga{Name: "t", Steps: []manifest.SagaStep{{Name: "w", Sleep: "1h"}}})
+		bad, good := r.start("s", `{}`).ID, r.start("t", `{}`).ID
+		r.Close()
+		for source, p := range r.plans {
+			if p.Name == "s" {
+				delete(r.plans, source)
+			}
+		}
+		r.open()
+		defer r.Close()
+		if i := r.end(good); i.Phase != saga.Completed {
+			t.Errorf("it is %s", i.Phase)
+		}
+		if i, err := r.Get(t.Context(), bad); err != nil || i.Phase != saga.Running {
+			t.Errorf("the other is %+v, %v", i, err)
+		}
+	})
+}

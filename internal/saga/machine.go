@@ -176,6 +176,7 @@ func undoText(undo bool) string {
 // What comes too late, or twice, changes nothing and has no effects.
 func (m *Machine) Handle(e *Event) (Effects, error) {
 	m.begin(e.At)
+	e.Result.Text = clip(e.Result.Text)
 	var err error
 	switch e.Kind {
 	case EventGranted:
@@ -369,6 +370,9 @@ func (m *Machine) feed(i int) {
 			return
 		}
 		if st.Tasks[j].Status == Idle {
+			if under > 0 && m.full() {
+				return
+			}
 			under++
 			m.beginTask(i, j)
 			if st.Tasks[j].Status == Done {
@@ -477,12 +481,18 @@ func (m *Machine) key(id TaskID, undo bool) string {
 	return key
 }
 
+// clip is the beginning of a text.
+func clip(text string) string {
+	if len(text) <= keptText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:keptText], "")
+}
+
 // record adds a line to the history.
 func (m *Machine) record(r Record) {
 	r.At = m.now
-	if len(r.Text) > keptText {
-		r.Text = r.Text[:keptText]
-	}
+	r.Text = clip(r.Text)
 	m.eff.Records = append(m.eff.Records, r)
 }
 

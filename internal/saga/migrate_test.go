@@ -100,3 +100,17 @@ func TestARequestThatWasRefusedAndIsAnotherSinceAMigrationHasAKeyOfItsOwn(t *tes
 		r.want(r.end(id), saga.Completed, "c/do", "d/do", "d/do/alt1")
 	})
 }
+
+func TestAChildThatHasAPivotByNowIsNotTakenForOneThatCanBeUndone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("x")}}
+		parent := &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "w", Sleep: "1h"}, {Name: "n", Child: &manifest.SagaChild{Saga: "child"}}, do("b")}}
+		r := newRig(t, parent, child)
+		defer r.Close()
+		r.on["b/do"] = always(409)
+		id := r.start("s", `{}`).ID
+		synctest.Wait()
+		r.migrated(&manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("x"), decide("p")}})
+		r.want(r.end(id), saga.Compensated, "a/do", "a/undo")
+	})
+}

@@ -103,8 +103,9 @@ func (m *Machine) operate(e *Event) error {
 		return fault.New(fault.CodeSagaStep, "the instance has begun no such step").Fix("see its steps with atoll saga show %s", m.s.ID)
 	}
 	label := m.label(e.Task)
-	backing := (t.Status == Calling || t.Status == Undoing) && !t.flying()
-	if t.Status != Stuck && (e.Kind != EventRetry || !backing) {
+	waits := (t.Status == Calling || t.Status == Undoing) && !t.flying()
+	endless := m.s.Back || m.plan.Steps[e.Task.Step].Role == Retriable // as long as nobody is reached, such as a service that is no more
+	if t.Status != Stuck && (!waits || !endless && e.Kind != EventRetry) {
 		return fault.New(fault.CodeSagaStep, "step %s is not parked, but %s", label, t.Status.text()).
 			Fix("see where the instance stands with atoll saga show %s", m.s.ID)
 	}
@@ -203,7 +204,7 @@ func (m *Machine) goOn(id TaskID, t *Task) {
 // passOver takes a step as done, or as undone, without a call.
 func (m *Machine) passOver(e *Event, t *Task) error {
 	if m.s.Back {
-		t.Status, t.Request, t.Skipped = Undone, nil, true
+		t.Status, t.Request, t.Due, t.Skipped = Undone, nil, time.Time{}, true
 		m.recordTask(e.Task, Record{Kind: RecordPassed, Undo: true, By: e.By, Text: e.Reason})
 		return nil
 	}

@@ -1,9 +1,11 @@
 package saga_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/saga"
@@ -103,5 +105,39 @@ func TestAStepThatCannotBeginCompensatesWhatCameBefore(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), items}})
 		defer r.Close()
 		r.want(r.end(r.start("s", `{"items": 7}`).ID), saga.Compensated, "a/do", "a/undo")
+	})
+}
+
+func TestWhatIsTriedForEverCanBeFreedByAPerson(t *testing.T) {
+	gone := func(context.Context, *saga.Outgoing) saga.Result {
+		return saga.Result{Verdict: saga.Unsent, Text: "there is no such service"}
+	}
+	for kind, free := range map[string]*saga.Action{
+		"skip": {Kind: saga.EventSkip}, "override": {Kind: saga.EventOverride, Output: []byte("1")},
+		"replace": {Kind: saga.EventReplace, Request: &saga.Request{Service: "e", Method: "POST", Path: "/do"}},
+	} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, linear())
+			defer r.Close()
+			r.on["d/do"] = gone
+			id := r.start("s", `{}`).ID
+			<-time.After(time.Hour)
+			free.Task = "d"
+			r.act(id, free)
+			if i := r.end(id); i.Phase != saga.Completed {
+				t.Errorf("%s: it is %s", kind, i.Phase)
+			}
+		})
+	}
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		defer r.Close()
+		r.on["c/do"], r.on["b/undo"] = always(409), gone
+		id := r.start("s", `{}`).ID
+		<-time.After(time.Hour)
+		r.act(id, &saga.Action{Kind: saga.EventSkip, Task: "b"})
+		if i := r.end(id); i.Phase != saga.Compensated {
+			t.Errorf("undo: it is %s", i.Phase)
+		}
 	})
 }

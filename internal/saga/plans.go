@@ -2,7 +2,9 @@ package saga
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -25,14 +27,22 @@ func newPlans(store Store, compile func([]byte) (*Plan, error)) *plans {
 	return &plans{store: store, compile: compile, byName: map[string]*Plan{}, hashes: map[string]*Plan{}}
 }
 
-// load makes the plans known that instances run which have not ended, so that events find those that wait.
-func (p *plans) load(ctx context.Context) error {
+// errDefinition says that a definition that is kept cannot be used.
+var errDefinition = errors.New("the definition cannot be used")
+
+// load makes the plans known that instances run which have not ended, so that events find those that wait. Instances of one that
+// cannot be used stay where they are; the others go on.
+func (p *plans) load(ctx context.Context, log *slog.Logger) error {
 	hashes, err := p.store.Hashes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, hash := range hashes {
-		if _, err := p.byHash(ctx, hash); err != nil {
+		_, err := p.byHash(ctx, hash)
+		switch {
+		case errors.Is(err, errDefinition):
+			log.Error("sagas: instances of this version do not go on", "version", hash, "error", err)
+		case err != nil:
 			return err
 		}
 	}
@@ -85,10 +95,10 @@ func (p *plans) byHash(ctx context.Context, hash string) (*Plan, error) {
 		return nil, fmt.Errorf("read definition %.12s: %w", hash, err)
 	}
 	if source == nil {
-		return nil, fmt.Errorf("read definition %.12s: it is not in the store", hash)
+		return nil, fmt.Errorf("read definition %.12s: %w: it is not in the store", hash, errDefinition)
 	}
 	if plan, err = p.compile(source); err != nil {
-		return nil, fmt.Errorf("read definition %.12s: %w", hash, err)
+		return nil, fmt.Errorf("read definition %.12s: %w: %w", hash, errDefinition, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -145,16 +146,23 @@ func (e *Engine) Deliver(ctx context.Context, o *Occurrence) error {
 	if err := e.post(ctx, known, o); err != nil {
 		return err
 	}
+	var refused error
 	for _, plan := range inForce {
 		for i := range plan.Starts {
-			if start := &plan.Starts[i]; start.Topic == o.Topic {
-				if err := e.startBy(ctx, plan, start, o); err != nil {
-					return err
-				}
+			start := &plan.Starts[i]
+			if start.Topic != o.Topic {
+				continue
+			}
+			err := e.startBy(ctx, plan, start, o)
+			switch {
+			case fault.CodeOf(err) == fault.CodeSagaInput: // other sagas may take it all the same
+				refused = errors.Join(refused, err)
+			case err != nil:
+				return err
 			}
 		}
 	}
-	return nil
+	return refused
 }
 
 // post takes an event to those that wait for it.
