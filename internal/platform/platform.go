@@ -230,7 +230,7 @@ func (p *Platform) startSagas(context.Context, *manifest.App) error {
 	p.sagas.options.OnAttempt = func(o *saga.Outgoing, _ time.Time, r *saga.Result) {
 		counts.add(sagaAttempts, o.Request.Service, attemptOutcome(r))
 	}
-	p.sagas.options.OnParked = func(i *saga.Instance) {
+	p.sagas.options.OnParked = func(i *saga.Instance) { //nolint:contextcheck // it ends with the bus
 		counts.add(sagaParkings, i.Saga, "")
 		p.parked(i)
 	}
