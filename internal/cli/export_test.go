@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
@@ -15,3 +16,14 @@ func SubscriptionLines(list []api.Subscription, width int, now time.Time) []stri
 func WebhookLines(list []api.Webhook, width int, now time.Time) []string {
 	return webhookTable(false, list, width, now).lines(width)
 }
+
+// DrawSaga draws steps as atoll saga graph does.
+func DrawSaga(w io.Writer, steps []api.SagaStep, states map[string]string, width int) {
+	(&graph{title: "x", steps: steps, states: states}).text(w, false, width)
+}
+
+// ParkedHints are the commands that free an instance.
+func ParkedHints(d *api.SagaDetail) []string { return parkedHints(d) }
+
+// Wrap breaks a text into lines.
+func Wrap(text string, width int) []string { return wrap(text, width) }
