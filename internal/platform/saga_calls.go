@@ -61,7 +61,7 @@ func (c sagaCaller) send(ctx context.Context, o *saga.Outgoing, trace relay.Trac
 	a, sent, err := std.Send(ctx, c.p.upstreams, o.Request.Service, req, saga.MaxOutput+1)
 	switch {
 	case err == nil, a.Status != 0 && whole(a.Body):
-		return a, sagaAnswer(&a)
+		return a, sagaAnswer(&a, o.Headers)
 	case !sent:
 		text := "no connection"
 		if e, ok := errors.AsType[*fault.Error](err); ok {
@@ -102,11 +102,14 @@ func (c sagaCaller) head(h http.Header, o *saga.Outgoing, trace relay.Trace) {
 	}
 }
 
-// sagaAnswer is what a saga is told of an answer.
-func sagaAnswer(a *std.Answer) saga.Result {
-	r := saga.Result{Verdict: saga.Answered, By: a.Endpoint, Answer: saga.Answer{Status: a.Status, Headers: make(map[string]string, len(a.Header))}}
-	for name, values := range a.Header {
-		r.Answer.Headers[strings.ToLower(name)] = strings.Join(values, ", ")
+// sagaAnswer is what a saga is told of an answer, with its headers where they are asked for.
+func sagaAnswer(a *std.Answer, headers bool) saga.Result {
+	r := saga.Result{Verdict: saga.Answered, By: a.Endpoint, Answer: saga.Answer{Status: a.Status}}
+	if headers {
+		r.Answer.Headers = make(map[string]string, len(a.Header))
+		for name, values := range a.Header {
+			r.Answer.Headers[strings.ToLower(name)] = strings.Join(values, ", ")
+		}
 	}
 	switch {
 	case len(a.Body) == 0:

@@ -69,6 +69,7 @@ type Attempt struct {
 	Request Request
 	Timeout time.Duration
 	Async   bool // the answer may be 202
+	Headers bool // somebody may read those of the answer
 }
 
 // Spawn is a child to start.

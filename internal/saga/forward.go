@@ -86,7 +86,7 @@ func (m *Machine) call(id TaskID) {
 	if t.Status == Undoing {
 		c, undo = step.Undo, true
 	}
-	a := Attempt{Task: id, Undo: undo, Number: t.Attempt, Key: m.key(id, undo), Request: *t.Request}
+	a := Attempt{Task: id, Undo: undo, Number: t.Attempt, Key: m.key(id, undo), Request: *t.Request, Headers: !undo && step.Output != nil}
 	if c != nil { // a request that a person wrote may stand where the definition has none
 		a.Timeout, a.Async = c.Timeout, c.Async != nil
 	}

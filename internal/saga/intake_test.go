@@ -68,7 +68,7 @@ func TestAKeyThatNoIndexTakesIsRefusedBeforeTheStoreSeesIt(t *testing.T) {
 }
 
 func TestOfALongRefusalTheBeginningIsKept(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		r.on["b/do"] = func(context.Context, *saga.Outgoing) saga.Result {
@@ -89,7 +89,7 @@ type pedant struct{}
 func (pedant) Check(json.RawMessage) error { return fault.New(fault.CodeSagaInput, "no") }
 
 func TestAnEventThatOneSagaRefusesStartsTheOthers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "a", Steps: []manifest.SagaStep{do("x")}}, &manifest.Saga{Name: "b", Steps: []manifest.SagaStep{do("y")}})
 		defer r.Close()
 		for _, p := range r.plans {
@@ -145,7 +145,7 @@ func TestAFanOutOfLargeCallsKeepsItsInstanceSmall(t *testing.T) {
 }
 
 func TestAKeyThatIsNoTextIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		for _, key := range []string{"\xff", "a\x00b"} {

@@ -212,7 +212,7 @@ func TestAnInstanceThatAnotherEngineHasHadMeanwhileIsReadAnew(t *testing.T) {
 }
 
 func TestADefinitionThatCannotBeUsedAnyMoreKeepsNoOtherFromGoingOn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{{Name: "w", Sleep: "1h"}}}, &manifest.Saga{Name: "t", Steps: []manifest.SagaStep{{Name: "w", Sleep: "1h"}}})
 		bad, good := r.start("s", `{}`).ID, r.start("t", `{}`).ID
 		r.Close()

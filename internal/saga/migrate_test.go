@@ -102,7 +102,7 @@ func TestARequestThatWasRefusedAndIsAnotherSinceAMigrationHasAKeyOfItsOwn(t *tes
 }
 
 func TestAChildThatHasAPivotByNowIsNotTakenForOneThatCanBeUndone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		child := &manifest.Saga{Name: "child", Steps: []manifest.SagaStep{do("x")}}
 		parent := &manifest.Saga{Name: "s", Steps: []manifest.SagaStep{do("a"), {Name: "w", Sleep: "1h"}, {Name: "n", Child: &manifest.SagaChild{Saga: "child"}}, do("b")}}
 		r := newRig(t, parent, child)

@@ -116,7 +116,7 @@ func TestWhatIsTriedForEverCanBeFreedByAPerson(t *testing.T) {
 		"skip": {Kind: saga.EventSkip}, "override": {Kind: saga.EventOverride, Output: []byte("1")},
 		"replace": {Kind: saga.EventReplace, Request: &saga.Request{Service: "e", Method: "POST", Path: "/do"}},
 	} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, linear())
 			defer r.Close()
 			r.on["d/do"] = gone
@@ -129,7 +129,7 @@ func TestWhatIsTriedForEverCanBeFreedByAPerson(t *testing.T) {
 			}
 		})
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, linear())
 		defer r.Close()
 		r.on["c/do"], r.on["b/undo"] = always(409), gone
