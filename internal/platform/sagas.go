@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atollhq/atoll/internal/bus/schedule"
@@ -37,6 +38,11 @@ type sagas struct {
 	counts   sagaCounts
 
 	changing sync.Mutex // held while an App is put into force; taken before mu
+
+	// What requests and calls read, which must not wait for a slow store.
+	live    atomic.Pointer[saga.Engine]
+	inForce atomic.Pointer[manifest.App]
+	doors   sync.Map // URLs of listeners, by service
 
 	mu        sync.Mutex
 	store     saga.Store               // guarded by mu: nil until it is needed
@@ -127,6 +133,7 @@ func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *saga
 		defer h.mu.Unlock()
 		h.sayWhatStays(app)
 		h.app = app
+		h.inForce.Store(app)
 		commit()
 		if !h.running {
 			h.running = true
@@ -136,6 +143,7 @@ func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *saga
 			if app.Service(name) == nil {
 				_ = e.server.Close() // nobody is told that address any more
 				delete(h.listeners, name)
+				h.doors.Delete(name)
 			}
 		}
 	}
@@ -174,6 +182,7 @@ func (h *sagas) open(ctx context.Context, app *manifest.App) error {
 		return h.unreachable(app, errors.Join(err, store.Close()))
 	}
 	h.store, h.engine = store, engine
+	h.live.Store(engine)
 	return nil
 }
 
@@ -241,6 +250,7 @@ func (h *sagas) entrance(ctx context.Context, service string) (string, error) {
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}}
 	h.listeners[service] = e
+	h.doors.Store(service, e.url)
 	h.serving.Go(func() {
 		if err := e.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			h.log.Error("listener for sagas ends", "service", service, "error", err)
@@ -251,9 +261,7 @@ func (h *sagas) entrance(ctx context.Context, service string) (string, error) {
 
 // declared is what a service declares now.
 func (h *sagas) declared(service string) sagahttp.Declared {
-	h.mu.Lock()
-	app := h.app
-	h.mu.Unlock()
+	app := h.inForce.Load()
 	d := sagahttp.Declared{File: "services/" + service + "/service.yaml"}
 	if app == nil {
 		return d
@@ -266,20 +274,13 @@ func (h *sagas) declared(service string) sagahttp.Declared {
 
 // callback is the address where a service tells the end of a step.
 func (h *sagas) callback(service string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if e := h.listeners[service]; e != nil {
-		return e.url
-	}
-	return ""
+	url, _ := h.doors.Load(service)
+	text, _ := url.(string)
+	return text
 }
 
 // current is the engine, or nil while there is none.
-func (h *sagas) current() *saga.Engine {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.engine
-}
+func (h *sagas) current() *saga.Engine { return h.live.Load() }
 
 // topics lists those whose events the sagas of an App take.
 func sagaTopics(app *manifest.App) []string {
