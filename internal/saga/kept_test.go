@@ -91,7 +91,7 @@ func TestAnEndedInstanceIsNotKeptInMemory(t *testing.T) {
 		id := r.start("s", `{}`).ID
 		r.end(id)
 		store.again.Store(true)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
 		if n := r.Load().Active; n != 0 {
 			t.Errorf("%d instances are in memory", n)
 		}
@@ -139,7 +139,7 @@ func TestWhatIsDueSoonIsDoneInTimeThoughACommitHasFailed(t *testing.T) {
 		r.openOn(store)
 		defer r.Close()
 		id := r.start("s", `{}`).ID
-		time.Sleep(9 * time.Second)
+		time.Sleep(9 * time.Second) //nolint:forbidigo // in a bubble
 		store.fail.Store(true)
 		_, _ = r.Start(t.Context(), saga.Ask{Saga: "t", Input: []byte("{}")})
 		if i := r.end(id); i.Ended.Sub(i.Started) > 14*time.Second {

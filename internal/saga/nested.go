@@ -6,7 +6,7 @@ import (
 )
 
 // errTooDeep says why a value is not kept.
-var errTooDeep = fmt.Errorf("it has more than %d levels", MaxNested) //nolint:gochecknoglobals // a sentinel
+var errTooDeep = fmt.Errorf("it has more than %d levels", MaxNested)
 
 // tooDeep tells whether lists and objects of a JSON value lie too deep within each other.
 func tooDeep(value []byte) bool {
