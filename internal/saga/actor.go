@@ -244,7 +244,7 @@ func (e *Engine) rest(a *actor) {
 	}
 	s := a.m.State()
 	wake := s.Wake()
-	if s.Phase.Ended() || !s.Busy() && (wake.IsZero() || time.Until(wake) > soon) {
+	if s.Phase.Ended() || !s.Flying() && (wake.IsZero() || time.Until(wake) > soon) {
 		e.timers.set(a.id, time.Time{})
 		e.delist(a)
 		return

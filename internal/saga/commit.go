@@ -124,6 +124,9 @@ func (e *Engine) change(a *actor, eff *Effects, origin *Origin, taken []int64) *
 	r := &a.row
 	r.Rev++
 	r.Hash, r.Key, r.Phase, r.Ended, r.Wake, r.Purge = s.Hash, s.Key, s.Phase, s.Ended, wakeOf(s), time.Time{}
+	if s.Blocked() {
+		r.Wake = min(r.Wake, recheck(r.Rev))
+	}
 	trouble := a.m.trouble()
 	r.Step, r.Error = trouble.Step, trouble.Text
 	if s.Phase.Ended() && s.Parent == "" {
@@ -169,12 +172,21 @@ func wakeOf(s *State) Wake {
 	switch {
 	case s.Phase.Ended():
 		return WakeNever
-	case s.Busy():
+	case s.Flying():
 		return WakeActive
 	case wake.IsZero():
 		return WakeNever
 	}
 	return WakeAt(wake)
+}
+
+// recheck is when to ask once more for a lock that an instance waits for. A store says so when it gives the lock on, but an engine may
+// end between a commit that has got it at once and the word of that.
+func recheck(rev int64) Wake {
+	if rev == 1 {
+		return WakeAt(time.Now().Add(30 * time.Second))
+	}
+	return WakeAt(time.Now().Add(10 * time.Minute))
 }
 
 // messages is what other instances are told: children that are to be undone, and the parent of one that has ended.
@@ -312,12 +324,15 @@ func (e *Engine) followed(a *actor, o *Outcome, err error, calls []Attempt, acqu
 		a.mu.Unlock()
 		return
 	}
-	e.rest(a)
+	granted := acquired && o.Granted
+	if !granted {
+		e.rest(a)
+	}
 	a.mu.Unlock()
 	for i := range calls {
 		e.launch(a, &calls[i])
 	}
-	if acquired && o.Granted {
+	if granted {
 		e.handleAsync(a.id, &Event{Kind: EventGranted})
 	}
 	e.dispatch(o.Sent)

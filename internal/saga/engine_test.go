@@ -557,3 +557,30 @@ func TestALockOutlastsTheEngine(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoWaitsForALockIsNotInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, linear())
+		for _, p := range r.plans {
+			p.Lock = pick("order")
+		}
+		defer r.Close()
+		r.on["a/do"] = hangs
+		var ids []string
+		for range 50 {
+			ids = append(ids, r.start("s", `{"order":"o1"}`).ID)
+		}
+		synctest.Wait()
+		if load := r.Load(); load.Active > 1 {
+			t.Errorf("%d instances are in memory, and one has the lock", load.Active)
+		}
+		r.mu.Lock()
+		r.on["a/do"] = nil
+		r.mu.Unlock()
+		for n, id := range ids {
+			if i := r.end(id); i.Phase != saga.Completed {
+				t.Errorf("instance %d is %s", n, i.Phase)
+			}
+		}
+	})
+}

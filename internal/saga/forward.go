@@ -543,7 +543,7 @@ func (m *Machine) resume() {
 	if m.s.Phase.Ended() {
 		return
 	}
-	if m.blocked() {
+	if m.s.Blocked() {
 		m.eff.Acquire = true
 	}
 	m.repeat()

@@ -215,16 +215,13 @@ func (m *Machine) granted() {
 	m.advance()
 }
 
-// blocked tells whether the instance waits for its lock.
-func (m *Machine) blocked() bool { return m.s.Lock != "" && !m.s.Locked }
-
 // advance begins all that may begin.
 func (m *Machine) advance() {
 	if m.s.Back {
 		m.retreat()
 		return
 	}
-	if m.blocked() {
+	if m.s.Blocked() {
 		return
 	}
 	for again := true; again && !m.s.Back; {

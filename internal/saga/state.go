@@ -142,12 +142,11 @@ func (s *State) Clone() *State {
 	return &out
 }
 
-// Busy tells whether some attempt is under way, or the instance waits for its lock, which may be granted without a word when an engine
-// ends: such an instance must not be left to itself.
-func (s *State) Busy() bool {
-	if s.Lock != "" && !s.Locked && !s.Phase.Ended() && !s.Back {
-		return true
-	}
+// Blocked tells whether the instance waits for its lock.
+func (s *State) Blocked() bool { return s.Lock != "" && !s.Locked && !s.Phase.Ended() && !s.Back }
+
+// Flying tells whether some attempt is under way.
+func (s *State) Flying() bool {
 	for i := range s.Steps {
 		for j := range s.Steps[i].Tasks {
 			if s.Steps[i].Tasks[j].flying() {
