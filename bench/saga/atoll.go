@@ -24,7 +24,7 @@ services:
   - {service: driver, dir: ., run: %[1]q, ready: /about, sagas: [five, hangs]}
 gateway:
   listen: 127.0.0.1:0
-  routes: [{path: /work/**, to: work, strip: /work}, {path: /driver/**, to: driver, strip: /driver}]
+  routes: [{path: /steps/**, to: work, strip: /steps}, {path: /driver/**, to: driver, strip: /driver}]
 sagas: ["sagas/*.yaml"]
 %[3]s`
 
@@ -154,7 +154,7 @@ func (a *app) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	work, err := about(ctx, info.Gateway+"/work/about")
+	work, err := about(ctx, info.Gateway+"/steps/about")
 	if err != nil {
 		return err
 	}
