@@ -117,6 +117,12 @@ func (s *Store) configure(config *pgxpool.Config) {
 	params["search_path"] = s.schema
 	params["default_transaction_isolation"] = "read committed"
 	params["idle_in_transaction_session_timeout"] = strconv.FormatInt(s.lease.Milliseconds(), 10)
+	// Everything here is found by an index. While the server does not know yet how large tables that grow fast have become, it would rather
+	// read them whole, with each commit.
+	for _, way := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+		params[way] = "off"
+	}
+	params["plan_cache_mode"] = "force_generic_plan" // else many are planned anew with each commit
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
