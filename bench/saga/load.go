@@ -123,10 +123,16 @@ func closed(ctx context.Context, addr, saga string, s shape, numbers *atomic.Int
 	failed := make(chan error, s.clients)
 	took := make([][]float64, s.clients)
 	first := numbers.Load()
+	start, turn := time.Now(), atomic.Int64{}
 	var wait sync.WaitGroup
 	for i, st := range all {
 		wait.Go(func() {
 			for !stopped.Load() {
+				if s.pace > 0 {
+					if err := pause(ctx, time.Until(start.Add(time.Duration(float64(turn.Add(1))/s.pace*float64(time.Second))))); err != nil {
+						return
+					}
+				}
 				began := time.Now()
 				if err := st.start(numbers.Add(1), "completed"); err != nil {
 					failed <- err

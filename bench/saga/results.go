@@ -67,7 +67,7 @@ func (b *bench) resultsOf(s *subject) []report.Result {
 			out = append(out, line("CPU, "+part, used, "µs/saga"))
 		}
 	}
-	if calls := b.named(nameCalls); ours && calls != nil {
+	if calls := b.named(nameCallsPaced); ours && calls != nil {
 		besides := make([]float64, len(s.used[partEngine]))
 		for i, used := range s.used[partEngine] {
 			besides[i] = used - calls.used[partEngine][i] // of the same round
@@ -93,7 +93,7 @@ func (b *bench) ratios() []report.Result {
 			continue
 		}
 		for _, peer := range b.subjects {
-			if peer.name == nameSQLite || peer.name == namePostgres || peer.name == nameCalls {
+			if peer.name == nameSQLite || peer.name == namePostgres || peer.name == nameCalls || peer.name == nameCallsPaced {
 				continue
 			}
 			r := b.rate(s).Against(b.rate(peer))

@@ -23,6 +23,7 @@ import (
 type shape struct {
 	clients    int
 	warm, each time.Duration
+	pace       float64 // sagas a second at most; 0 means as many as there can be
 }
 
 // subject is something that runs sagas, under measurement.
@@ -195,18 +196,21 @@ func startService(ctx context.Context, p programs) (cmd *exec.Cmd, addr string, 
 	return cmd, addr, nil
 }
 
-// onlyCalls measures the same calls without a saga.
-func onlyCalls(p programs, service string, servicePID int) (*subject, error) {
+// onlyCalls measures the same calls without a saga: as many as there can be, and as many as the paced subject has made in the same round.
+// A call costs more when fewer are made, since then each wakes its reader by itself.
+func onlyCalls(p programs, service string, servicePID int, like *subject) (fast, paced *subject, err error) {
 	c, err := startProcess(p.calls, nil, service)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var numbers atomic.Int64
-	return &subject{
-		name: nameCalls, stop: c.stop,
-		run: func(ctx context.Context, s shape, mark func() error) (window, error) {
-			return closed(ctx, c.said, saga5, s, &numbers, mark)
-		},
-		cpu: map[string]func() (time.Duration, error){partEngine: timeOf(c.cmd.Process.Pid), partService: timeOf(servicePID), partLoad: timeOf(os.Getpid())},
-	}, nil
+	cpu := map[string]func() (time.Duration, error){partEngine: timeOf(c.cmd.Process.Pid), partService: timeOf(servicePID), partLoad: timeOf(os.Getpid())}
+	fast = &subject{name: nameCalls, stop: c.stop, cpu: cpu, run: func(ctx context.Context, s shape, mark func() error) (window, error) {
+		return closed(ctx, c.said, saga5, s, &numbers, mark)
+	}}
+	paced = &subject{name: nameCallsPaced, cpu: cpu, run: func(ctx context.Context, s shape, mark func() error) (window, error) {
+		s.pace = like.rate[len(like.rate)-1]
+		return closed(ctx, c.said, saga5, s, &numbers, mark)
+	}}
+	return fast, paced, nil
 }
