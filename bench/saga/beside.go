@@ -116,7 +116,7 @@ func (b *bench) after(ctx context.Context, finished int) (err error) {
 	found := map[string]map[bool][]float64{}
 	for range b.rounds {
 		for full, a := range apps {
-			w, err := closed(ctx, a.sagas, saga5, b.shape, &numbers, func() error { return nil })
+			w, err := closed(ctx, a.sagas, b.shape, &numbers, func() error { return nil })
 			if err != nil {
 				return err
 			}

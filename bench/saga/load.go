@@ -105,7 +105,7 @@ type window struct {
 
 // closed starts sagas from so many connections, each of which waits for the end of one before it starts the next. At begin and end of
 // what counts it calls mark.
-func closed(ctx context.Context, addr, saga string, s shape, numbers *atomic.Int64, mark func() error) (window, error) {
+func closed(ctx context.Context, addr string, s shape, numbers *atomic.Int64, mark func() error) (window, error) {
 	var all []*starter
 	defer func() {
 		for _, st := range all {
@@ -113,7 +113,7 @@ func closed(ctx context.Context, addr, saga string, s shape, numbers *atomic.Int
 		}
 	}()
 	for range s.clients {
-		st, err := dial(ctx, addr, saga, true)
+		st, err := dial(ctx, addr, saga5, true)
 		if err != nil {
 			return window{}, err
 		}

@@ -99,7 +99,7 @@ func overSagas(ctx context.Context, name string, a *app) *subject {
 	return &subject{
 		name: name, stop: func() error { return a.down(ctx) },
 		run: func(ctx context.Context, s shape, mark func() error) (window, error) {
-			return closed(ctx, a.sagas, saga5, s, &numbers, mark)
+			return closed(ctx, a.sagas, s, &numbers, mark)
 		},
 		cpu: map[string]func() (time.Duration, error){partEngine: timeOf(a.pid), partService: timeOf(a.work), partLoad: timeOf(os.Getpid())},
 	}
@@ -206,11 +206,11 @@ func onlyCalls(p programs, service string, servicePID int, like *subject) (fast,
 	var numbers atomic.Int64
 	cpu := map[string]func() (time.Duration, error){partEngine: timeOf(c.cmd.Process.Pid), partService: timeOf(servicePID), partLoad: timeOf(os.Getpid())}
 	fast = &subject{name: nameCalls, stop: c.stop, cpu: cpu, run: func(ctx context.Context, s shape, mark func() error) (window, error) {
-		return closed(ctx, c.said, saga5, s, &numbers, mark)
+		return closed(ctx, c.said, s, &numbers, mark)
 	}}
 	paced = &subject{name: nameCallsPaced, cpu: cpu, run: func(ctx context.Context, s shape, mark func() error) (window, error) {
 		s.pace = like.rate[len(like.rate)-1]
-		return closed(ctx, c.said, saga5, s, &numbers, mark)
+		return closed(ctx, c.said, s, &numbers, mark)
 	}}
 	return fast, paced, nil
 }
