@@ -44,7 +44,8 @@ func openBook(dir string) (*book, error) {
 }
 
 type order struct {
-	ID string `json:"id"`
+	ID    string `json:"id"`
+	Again bool   `json:"again,omitempty"` // makes the input another
 }
 
 type step func(ctx context.Context, tx *sql.Tx, id, step string) error

@@ -107,9 +107,9 @@ func (s *starter) write(line string) {
 func (s *starter) start(id string) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		i, err := s.sagas.Start(ctx, "book", order{id}, &sdk.StartOptions{Key: id})
+		i, err := s.sagas.Start(ctx, "book", order{ID: id}, &sdk.StartOptions{Key: id})
 		if err == nil && fate(id) < 50 {
-			if again, err := s.sagas.Start(ctx, "book", order{id}, &sdk.StartOptions{Key: id}); err == nil && again.ID != i.ID {
+			if again, err := s.sagas.Start(ctx, "book", order{ID: id}, &sdk.StartOptions{Key: id}); err == nil && again.ID != i.ID {
 				s.write("X " + id + " " + again.ID)
 			}
 		}
