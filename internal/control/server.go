@@ -168,6 +168,8 @@ func (s *server) adapt(h handlerFunc) http.Handler {
 			s.log.ErrorContext(r.Context(), "control request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 			e = fault.New(fault.CodeInternal, "the request could not be carried out").Fix("look at the operator's log, .atoll/atoll.log")
 		}
+		// A client that is still sending may find the connection closed, and never read why it was refused.
+		_, _ = io.CopyN(io.Discard, r.Body, 256<<10)
 		writeProblem(w, r, e)
 	})
 }
