@@ -50,8 +50,8 @@ func (a *app) logsCommand() *cobra.Command {
 	return a.withFormat(cmd)
 }
 
-func (f *logFlags) query(cmd *cobra.Command, services []string) (*telemetry.Query, error) {
-	q := &telemetry.Query{Services: services, Follow: f.follow, Last: f.last}
+func (f *logFlags) query(cmd *cobra.Command, services []string) (*telemetry.LineQuery, error) {
+	q := &telemetry.LineQuery{Services: services, Follow: f.follow, Last: f.last}
 	if f.follow && f.last == 0 && f.since == "" {
 		q.Last = 100
 	}
@@ -87,7 +87,7 @@ func (f *logFlags) query(cmd *cobra.Command, services []string) (*telemetry.Quer
 	return q, nil
 }
 
-func (a *app) logs(ctx context.Context, q *telemetry.Query) error {
+func (a *app) logs(ctx context.Context, q *telemetry.LineQuery) error {
 	show := a.showRecord()
 	c, err := a.connect(ctx)
 	if fault.CodeOf(err) == fault.CodeNotRunning {
@@ -138,12 +138,12 @@ func (a *app) knownServices(dir string, names []string) error {
 }
 
 // showRecord writes records as a person reads them, or as JSON.
-func (a *app) showRecord() func(*telemetry.Record) error {
+func (a *app) showRecord() func(*telemetry.Line) error {
 	if a.json() {
-		return func(r *telemetry.Record) error { return writeJSON(a.Out, r) }
+		return func(r *telemetry.Line) error { return writeJSON(a.Out, r) }
 	}
 	p, wide := paint(a.color(a.Out)), 0
-	return func(r *telemetry.Record) error {
+	return func(r *telemetry.Line) error {
 		name := r.Replica
 		if name == "" {
 			name = r.Service + " build"

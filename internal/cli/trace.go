@@ -47,7 +47,7 @@ func (a *app) traceCommand() *cobra.Command {
 // shortID is how much of a trace id is shown where there is little room; the beginning is enough to ask for it.
 const shortID = 8
 
-func (a *app) listTraces(traces []telemetry.Summary) error {
+func (a *app) listTraces(traces []telemetry.HopSummary) error {
 	p := paint(a.color(a.Out))
 	id, path := 32, 48
 	if width := a.Width(a.Out); width > 0 && width < wide {
@@ -91,7 +91,7 @@ func statusText(p paint, status int, failed bool) string {
 }
 
 // showTrace draws a trace as a tree, with a bar for the time of each span.
-func (a *app) showTrace(spans []telemetry.Span) error {
+func (a *app) showTrace(spans []telemetry.HopSpan) error {
 	if a.json() {
 		for _, s := range spans {
 			if err := writeJSON(a.Out, s); err != nil {
@@ -124,16 +124,16 @@ type drawing struct {
 	paint paint
 	start time.Time
 	total time.Duration
-	spans []telemetry.Span
+	spans []telemetry.HopSpan
 	rows  [][]string
-	of    []telemetry.Span // the span of each row
+	of    []telemetry.HopSpan // the span of each row
 }
 
 // children adds the spans below a parent. A span whose parent is not among the spans stands at the top.
 func (d *drawing) children(parent, indent string, seen map[string]bool) {
-	var below []telemetry.Span
+	var below []telemetry.HopSpan
 	for _, s := range d.spans {
-		known := slices.ContainsFunc(d.spans, func(o telemetry.Span) bool { return o.SpanID == s.ParentID && o.SpanID != s.SpanID })
+		known := slices.ContainsFunc(d.spans, func(o telemetry.HopSpan) bool { return o.SpanID == s.ParentID && o.SpanID != s.SpanID })
 		if (parent == "" && !known || parent != "" && s.ParentID == parent) && !seen[s.SpanID] {
 			below = append(below, s)
 		}
@@ -190,7 +190,7 @@ func (d *drawing) write(w io.Writer, width int) {
 }
 
 // bar draws when a span was, on a scale of width columns.
-func (d *drawing) bar(s telemetry.Span, width int) string {
+func (d *drawing) bar(s telemetry.HopSpan, width int) string {
 	from := int(int64(width) * int64(s.Start.Sub(d.start)) / int64(d.total))
 	long := int(int64(width) * int64(s.Duration) / int64(d.total))
 	from = min(max(from, 0), width-1)

@@ -32,10 +32,10 @@ type App interface {
 	// Stop begins to end the application and returns at once.
 	Stop()
 	// Logs and Events call yield until there is nothing more, ctx ends, or yield fails.
-	Logs(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error
+	Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error
 	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
-	Traces(limit int) []telemetry.Summary
-	Trace(id string) []telemetry.Span
+	Traces(limit int) []telemetry.HopSummary
+	Trace(id string) []telemetry.HopSpan
 	EventBus
 	Webhooks
 	Sagas

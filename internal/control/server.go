@@ -305,12 +305,12 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	write := stream(w)
-	return s.app.Logs(r.Context(), q, func(record *telemetry.Record) error { return write(record) })
+	return s.app.Logs(r.Context(), q, func(record *telemetry.Line) error { return write(record) })
 }
 
-func parseLogQuery(r *http.Request) (*telemetry.Query, error) {
+func parseLogQuery(r *http.Request) (*telemetry.LineQuery, error) {
 	v := r.URL.Query()
-	q := &telemetry.Query{Services: v["service"], Follow: v.Get("follow") == "true"}
+	q := &telemetry.LineQuery{Services: v["service"], Follow: v.Get("follow") == "true"}
 	if text := v.Get("since"); text != "" {
 		at, err := time.Parse(time.RFC3339Nano, text)
 		if err != nil {

@@ -84,8 +84,8 @@ func (a *app) Reload(context.Context) fault.List {
 
 func (a *app) Stop() { a.stopped = true }
 
-func (a *app) Logs(_ context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error {
-	for _, r := range []telemetry.Record{
+func (a *app) Logs(_ context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
+	for _, r := range []telemetry.Line{
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stdout", Level: telemetry.LevelInfo, Text: "one"},
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stderr", Level: telemetry.LevelError, Text: "two"},
 	} {
@@ -105,15 +105,15 @@ func (a *app) Events(_ context.Context, after int64, _ bool, yield func(api.Even
 	})
 }
 
-func (a *app) Traces(int) []telemetry.Summary {
-	return []telemetry.Summary{{TraceID: "ab", Start: at(), Duration: 5, Method: "GET", Path: "/", Service: "orders", Status: 200, Spans: 1}}
+func (a *app) Traces(int) []telemetry.HopSummary {
+	return []telemetry.HopSummary{{TraceID: "ab", Start: at(), Duration: 5, Method: "GET", Path: "/", Service: "orders", Status: 200, Spans: 1}}
 }
 
-func (a *app) Trace(id string) []telemetry.Span {
+func (a *app) Trace(id string) []telemetry.HopSpan {
 	if id != "ab" {
 		return nil
 	}
-	return []telemetry.Span{{TraceID: "ab", SpanID: "cd", ParentID: "ef", Start: at(), Duration: 5, Kind: "gateway", Service: "orders", Status: 200, Tries: 1}}
+	return []telemetry.HopSpan{{TraceID: "ab", SpanID: "cd", ParentID: "ef", Start: at(), Duration: 5, Kind: "gateway", Service: "orders", Status: 200, Tries: 1}}
 }
 
 func serve(t *testing.T) (*app, http.Handler) {

@@ -262,7 +262,7 @@ func (p *Platform) Scale(ctx context.Context, service string, replicas int) erro
 }
 
 // Logs reads log records.
-func (p *Platform) Logs(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error {
+func (p *Platform) Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
 	return p.logs.Read(ctx, q, yield)
 }
 
@@ -272,7 +272,7 @@ func (p *Platform) Events(ctx context.Context, after int64, follow bool, yield f
 }
 
 // Traces lists the newest traces.
-func (p *Platform) Traces(limit int) []telemetry.Summary { return p.ring.Traces(limit) }
+func (p *Platform) Traces(limit int) []telemetry.HopSummary { return p.ring.Traces(limit) }
 
 // Trace lists the spans of a trace.
-func (p *Platform) Trace(id string) []telemetry.Span { return p.ring.Trace(id) }
+func (p *Platform) Trace(id string) []telemetry.HopSpan { return p.ring.Trace(id) }

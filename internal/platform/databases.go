@@ -23,7 +23,7 @@ type databases struct {
 	dir    string
 	driver replica.Driver
 	log    *slog.Logger
-	record func(*telemetry.Record)
+	record func(*telemetry.Line)
 	notice func(text string)
 
 	mu      sync.Mutex

@@ -112,7 +112,7 @@ func (p *Platform) delivered(sub *subscriber, d bus.Delivery, trace relay.Trace,
 	if status == 0 {
 		status = map[bool]int{true: http.StatusNoContent, false: http.StatusGatewayTimeout}[o.Verdict == bus.Accepted]
 	}
-	span := telemetry.Span{
+	span := telemetry.HopSpan{
 		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "event",
 		Caller: d.Event.Extension(bus.AttributePublisher), Service: sub.service, Replica: o.By, Method: http.MethodPost, Path: sub.path,
 		Route: d.Event.Topic, Status: status, Tries: d.Attempt, BytesIn: int64(len(d.Event.Data)),

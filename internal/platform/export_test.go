@@ -52,7 +52,7 @@ var (
 const MaxEvents = maxEvents
 
 // NewDatabases provisions the databases of an application in dir, and tells of errors and of what there is to notice.
-func NewDatabases(dir string, driver replica.Driver, record func(*telemetry.Record), notice func(string)) *Databases {
+func NewDatabases(dir string, driver replica.Driver, record func(*telemetry.Line), notice func(string)) *Databases {
 	return &databases{dir: dir, driver: driver, log: slog.New(slog.DiscardHandler), record: record, notice: notice}
 }
 

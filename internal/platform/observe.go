@@ -14,7 +14,7 @@ import (
 )
 
 // record keeps a log record. Where the disk refuses it, the operator's log says so.
-func (p *Platform) record(r *telemetry.Record) {
+func (p *Platform) record(r *telemetry.Line) {
 	if err := p.logs.Append(r); err != nil {
 		p.log.Error("log record lost", "service", r.Service, "replica", r.Replica, "error", err)
 	}
@@ -26,7 +26,7 @@ func (p *Platform) line(l replica.Line) {
 	if l.Stream == replica.StreamBuild {
 		level = telemetry.LevelOfBuild
 	}
-	p.record(&telemetry.Record{
+	p.record(&telemetry.Line{
 		Time: l.Time, Service: l.Service, Replica: l.Replica, Stream: l.Stream, Level: level(l.Text), Text: l.Text,
 	})
 }
@@ -48,14 +48,14 @@ func (p *Platform) say(c *replica.Change) {
 	default:
 		return
 	}
-	p.record(&telemetry.Record{
+	p.record(&telemetry.Line{
 		Time: c.Time, Service: c.Service, Replica: c.Replica, Stream: streamAtoll, Level: level, Text: c.To.String() + ": " + text,
 	})
 }
 
 // sayOf puts what Atoll has to say of a service beside the output of its replicas.
 func (p *Platform) sayOf(service string, level telemetry.Level, text string) {
-	p.record(&telemetry.Record{Time: time.Now(), Service: service, Replica: service, Stream: streamAtoll, Level: level, Text: text})
+	p.record(&telemetry.Line{Time: time.Now(), Service: service, Replica: service, Stream: streamAtoll, Level: level, Text: text})
 }
 
 // change tells of a change of a replica's state.
@@ -98,7 +98,7 @@ func (p *Platform) endpoints(service string, list []replica.Endpoint) {
 
 // hop takes a request that has ended.
 func (p *Platform) hop(h relay.Hop) {
-	span := telemetry.Span{
+	span := telemetry.HopSpan{
 		TraceID: h.Trace.ID.String(), SpanID: h.Trace.Span.String(), ParentID: h.Trace.Parent.String(), Start: h.Start, Duration: h.Duration,
 		Kind: string(h.Kind), Caller: h.Caller, Service: h.Service, Replica: h.Endpoint, Method: h.Method, Path: h.Path,
 		Route: h.Route, Status: h.Status, Error: string(h.Code), Tries: h.Tries, BytesIn: h.BytesIn, BytesOut: h.BytesOut,
@@ -142,7 +142,7 @@ type recordWriter struct{ p *Platform }
 
 func (w recordWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSuffix(string(line), "\n")
-	w.p.record(&telemetry.Record{
+	w.p.record(&telemetry.Line{
 		Time: time.Now(), Service: gatewayName, Replica: gatewayName, Stream: replica.StreamStdout,
 		Level: telemetry.LevelOf(text), Text: text,
 	})

@@ -82,7 +82,7 @@ func Remove(dir string) error {
 }
 
 // ReadLogs reads the log records in a state folder.
-func ReadLogs(ctx context.Context, dir string, q *telemetry.Query, yield func(*telemetry.Record) error) error {
+func ReadLogs(ctx context.Context, dir string, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
 	path := filepath.Join(dir, "logs")
 	if _, err := os.Stat(path); err != nil {
 		return nil // nothing was kept

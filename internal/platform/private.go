@@ -28,7 +28,7 @@ type private struct {
 	server  *postgres.Server
 	driver  replica.Driver
 	log     *slog.Logger
-	record  func(*telemetry.Record)
+	record  func(*telemetry.Line)
 	notice  func(text string)
 
 	stop context.CancelFunc
@@ -69,7 +69,7 @@ func (p *private) start(ctx context.Context) (replica.Process, error) {
 		Service: postgresServer, Replica: postgresServer, Dir: "/", Run: quoted(command),
 		Env: []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"},
 		Output: func(l replica.Line) {
-			p.record(&telemetry.Record{
+			p.record(&telemetry.Line{
 				Time: l.Time, Service: postgresServer, Replica: postgresServer, Stream: l.Stream,
 				Level: telemetry.LevelOf(l.Text), Text: l.Text,
 			})
@@ -134,7 +134,7 @@ func (p *private) restart(ctx context.Context, delay time.Duration) (replica.Pro
 
 // tell says in the server's log and as an event what is the matter.
 func (p *private) tell(text string) {
-	p.record(&telemetry.Record{
+	p.record(&telemetry.Line{
 		Time: time.Now(), Service: postgresServer, Replica: postgresServer, Stream: "atoll",
 		Level: telemetry.LevelError, Text: text,
 	})

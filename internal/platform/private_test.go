@@ -33,7 +33,7 @@ type told struct {
 	notices []string // guarded by mu
 }
 
-func (l *told) record(r *telemetry.Record) {
+func (l *told) record(r *telemetry.Line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r.Level == telemetry.LevelError {

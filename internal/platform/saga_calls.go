@@ -157,7 +157,7 @@ func (c sagaCaller) span(o *saga.Outgoing, trace relay.Trace, began time.Time, a
 	if o.Undo {
 		route += "/undo"
 	}
-	span := telemetry.Span{
+	span := telemetry.HopSpan{
 		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "saga",
 		Caller: "saga/" + o.Saga, Service: o.Request.Service, Replica: a.Endpoint, Method: o.Request.Method, Path: o.Request.Path, Route: route,
 		Status: status, Tries: o.Number, BytesIn: int64(len(o.Request.Body)), BytesOut: int64(len(a.Body)),

@@ -10,7 +10,7 @@ import (
 
 // Pretty is a record's text as a person reads it: a JSON object becomes its message and the other fields as
 // key=value; time, level and what else the record itself says are left out.
-func Pretty(r *Record) string {
+func Pretty(r *Line) string {
 	if !strings.HasPrefix(r.Text, "{") {
 		return r.Text
 	}

@@ -1,39 +1,62 @@
 package telemetry
 
-import (
-	"regexp"
-	"slices"
-	"strings"
-	"time"
+import "time"
+
+// Record is a log record, or an event if it has a name: a line of output, what a service exported over OTLP, or what
+// Atoll tells of a replica or a reload.
+type Record struct {
+	Resource *Resource
+	Scope    *Scope // nil for none
+	Time     int64  // nanoseconds since 1970 UTC
+	Severity uint8  // 1 to 24 as in OTLP; 0 is not known
+	Name     string // event name, or ""
+	Body     Value  // KindString, or KindJSON
+	TraceID  TraceID
+	SpanID   SpanID
+	Attrs    []Attr
+}
+
+// At is when it happened.
+func (r *Record) At() time.Time { return time.Unix(0, r.Time) }
+
+// Level is the record's level by its severity. One without severity is of level info.
+func (r *Record) Level() Level {
+	switch s := r.Severity; {
+	case s == 0:
+		return LevelInfo
+	case s < SeverityInfo:
+		return LevelDebug
+	case s < SeverityWarn:
+		return LevelInfo
+	case s < SeverityError:
+		return LevelWarn
+	}
+	return LevelError
+}
+
+// Severities of OTLP that levels begin at.
+const (
+	SeverityDebug uint8 = 5
+	SeverityInfo  uint8 = 9
+	SeverityWarn  uint8 = 13
+	SeverityError uint8 = 17
+	SeverityFatal uint8 = 21
 )
 
-// Record is one line of output of a replica.
-type Record struct {
-	Time    time.Time `json:"time"`
-	Service string    `json:"service"`
-	Replica string    `json:"replica"`
-	Stream  string    `json:"stream"` // stdout, stderr, build, or atoll for what Atoll says of the replica
-	Level   Level     `json:"level"`
-	Text    string    `json:"text"` // the line as the replica wrote it
+// Severity is the number of OTLP for a level.
+func (l Level) Severity() uint8 {
+	switch l {
+	case LevelDebug:
+		return SeverityDebug
+	case LevelWarn:
+		return SeverityWarn
+	case LevelError:
+		return SeverityError
+	case LevelInfo:
+	}
+	return SeverityInfo
 }
 
-// Query chooses records.
-type Query struct {
-	Services []string       // of these services; none means all
-	Since    time.Time      // not older than this
-	Level    Level          // at least this level; empty means all
-	Grep     *regexp.Regexp // text that matches; nil means all
-	Last     int            // only the last so many before following; 0 means all
-	Follow   bool           // go on with what comes
-}
-
-// Matches tells whether a query chooses a record.
-func (q *Query) Matches(r *Record) bool {
-	return (len(q.Services) == 0 || slices.Contains(q.Services, r.Service)) &&
-		!r.Time.Before(q.Since) && r.Level.AtLeast(q.Level) && q.greps(r)
-}
-
-// greps tells whether the text matches, as it was written or as people see it.
-func (q *Query) greps(r *Record) bool {
-	return q.Grep == nil || q.Grep.MatchString(r.Text) || strings.HasPrefix(r.Text, "{") && q.Grep.MatchString(Pretty(r))
-}
+// AttrStream is the attribute that says where a line of output came from: stdout, stderr, build, or atoll for what
+// Atoll says of the replica (log.iostream of OpenTelemetry's conventions).
+const AttrStream = "log.iostream"

@@ -1,126 +1,148 @@
 package telemetry
 
 import (
-	"slices"
-	"strings"
-	"sync"
+	"encoding/hex"
 	"time"
 )
 
-// Span is one hop of a request: from a client to a service through the gateway, or from one service to
-// another.
+// TraceID names a trace. The zero value is none.
+type TraceID [16]byte
+
+// String is 32 lower-case hexadecimal digits.
+func (t TraceID) String() string { return hex.EncodeToString(t[:]) }
+
+// IsZero tells whether there is no trace.
+func (t TraceID) IsZero() bool { return t == TraceID{} }
+
+// ParseTraceID reads 32 hexadecimal digits.
+func ParseTraceID(s string) (t TraceID, ok bool) {
+	if len(s) != 2*len(t) {
+		return t, false
+	}
+	_, err := hex.Decode(t[:], []byte(s))
+	return t, err == nil
+}
+
+// SpanID names a span in its trace. The zero value is none.
+type SpanID [8]byte
+
+// String is 16 lower-case hexadecimal digits.
+func (s SpanID) String() string { return hex.EncodeToString(s[:]) }
+
+// IsZero tells whether there is no span.
+func (s SpanID) IsZero() bool { return s == SpanID{} }
+
+// ParseSpanID reads 16 hexadecimal digits.
+func ParseSpanID(text string) (s SpanID, ok bool) {
+	if len(text) != 2*len(s) {
+		return s, false
+	}
+	_, err := hex.Decode(s[:], []byte(text))
+	return s, err == nil
+}
+
+// Resource is who sent something: a replica of a service. Spans, records and metrics share one by pointer; it is not
+// changed once it is shared.
+type Resource struct {
+	Service string // service.name
+	Replica string // service.instance.id, or ""
+	Attrs   []Attr // the others, by key
+}
+
+// Scope is the library that made a span, a record or a metric.
+type Scope struct {
+	Name    string
+	Version string
+}
+
+// SpanKind is a span's place between the two sides of a call, with the numbers of OTLP.
+type SpanKind uint8
+
+// The kinds of spans.
+const (
+	KindUnspecified SpanKind = iota
+	KindInternal
+	KindServer
+	KindClient
+	KindProducer
+	KindConsumer
+)
+
+// String is the kind's name in queries.
+func (k SpanKind) String() string {
+	switch k {
+	case KindInternal:
+		return "internal"
+	case KindServer:
+		return "server"
+	case KindClient:
+		return "client"
+	case KindProducer:
+		return "producer"
+	case KindConsumer:
+		return "consumer"
+	case KindUnspecified:
+	}
+	return "unspecified"
+}
+
+// Status is how a span ended, with the numbers of OTLP.
+type Status uint8
+
+// The statuses of spans.
+const (
+	StatusUnset Status = iota
+	StatusOK
+	StatusError
+)
+
+// String is the status's name in queries.
+func (s Status) String() string {
+	switch s {
+	case StatusOK:
+		return "ok"
+	case StatusError:
+		return "error"
+	case StatusUnset:
+	}
+	return "unset"
+}
+
+// Span is one operation of a trace.
 type Span struct {
-	TraceID  string        `json:"trace_id"`
-	SpanID   string        `json:"span_id"`
-	ParentID string        `json:"parent_id,omitempty"`
-	Start    time.Time     `json:"start"`
-	Duration time.Duration `json:"duration_ns"`
-	Kind     string        `json:"kind"` // gateway, call
-	Caller   string        `json:"caller,omitempty"`
-	Service  string        `json:"service,omitempty"`
-	Replica  string        `json:"replica,omitempty"`
-	Method   string        `json:"method,omitempty"`
-	Path     string        `json:"path,omitempty"`
-	Route    string        `json:"route,omitempty"`
-	Status   int           `json:"status"`
-	Error    string        `json:"error,omitempty"` // the code of the fault that the relay answered with
-	Tries    int           `json:"tries,omitempty"`
-	BytesIn  int64         `json:"bytes_in"`
-	BytesOut int64         `json:"bytes_out"`
+	Resource   *Resource
+	Scope      *Scope // nil for none
+	TraceID    TraceID
+	SpanID     SpanID
+	Parent     SpanID
+	State      string // W3C tracestate
+	Name       string
+	Kind       SpanKind
+	Start      int64 // nanoseconds since 1970 UTC
+	Duration   int64 // nanoseconds, never negative
+	Status     Status
+	StatusText string
+	Attrs      []Attr
+	Events     []SpanEvent
+	Links      []Link
 }
 
-// Failed tells whether the span ended in an error of the server's side.
-func (s *Span) Failed() bool { return s.Error != "" || s.Status >= 500 }
-
-// Ring keeps the newest spans in memory. It is safe for concurrent use.
-type Ring struct {
-	mu    sync.Mutex
-	spans []Span // guarded by mu; a circle once it is full
-	next  int    // guarded by mu
-	size  int
+// SpanEvent is something that happened within a span.
+type SpanEvent struct {
+	Time  int64 // nanoseconds since 1970 UTC
+	Name  string
+	Attrs []Attr
 }
 
-// NewRing returns a ring of at most size spans.
-func NewRing(size int) *Ring { return &Ring{size: size} }
-
-// Add keeps a span; the oldest makes place for it when the ring is full.
-func (r *Ring) Add(s Span) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.spans) < r.size {
-		r.spans = append(r.spans, s)
-		return
-	}
-	r.spans[r.next] = s
-	r.next = (r.next + 1) % r.size
+// Link names a span of another trace.
+type Link struct {
+	TraceID TraceID
+	SpanID  SpanID
+	Attrs   []Attr
 }
 
-// minPrefix is how much of an id must be given at least.
-const minPrefix = 8
+// StartTime is when the span began.
+func (s *Span) StartTime() time.Time { return time.Unix(0, s.Start) }
 
-// Trace returns the spans of a trace, by their start. Of an id whose beginning is given, the newest trace is meant.
-func (r *Ring) Trace(id string) []Span {
-	var out []Span
-	for _, s := range r.newestFirst() {
-		if len(id) >= minPrefix && strings.HasPrefix(s.TraceID, id) {
-			id = s.TraceID
-			out = append(out, s)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b Span) int { return a.Start.Compare(b.Start) })
-	return out
-}
-
-// Summary is one trace in a list.
-type Summary struct {
-	TraceID  string        `json:"trace_id"`
-	Start    time.Time     `json:"start"`
-	Duration time.Duration `json:"duration_ns"`
-	Method   string        `json:"method"`
-	Path     string        `json:"path"`
-	Service  string        `json:"service"`
-	Status   int           `json:"status"`
-	Spans    int           `json:"spans"`
-	Errors   int           `json:"errors"`
-}
-
-// Traces lists the newest traces, newest first.
-func (r *Ring) Traces(limit int) []Summary {
-	byTrace := map[string]*Summary{}
-	var order []*Summary
-	for _, s := range r.newestFirst() {
-		t := byTrace[s.TraceID]
-		if t == nil {
-			t = &Summary{TraceID: s.TraceID, Start: s.Start}
-			byTrace[s.TraceID] = t
-			order = append(order, t)
-		}
-		t.Spans++
-		if s.Failed() {
-			t.Errors++
-		}
-		// The span that began first stands for the trace.
-		if t.Method == "" || !s.Start.After(t.Start) {
-			t.Start, t.Duration, t.Method, t.Path = s.Start, s.Duration, s.Method, s.Path
-			t.Service, t.Status = s.Service, s.Status
-		}
-	}
-	slices.SortStableFunc(order, func(a, b *Summary) int { return b.Start.Compare(a.Start) })
-	out := make([]Summary, 0, min(limit, len(order)))
-	for _, t := range order[:min(limit, len(order))] {
-		out = append(out, *t)
-	}
-	return out
-}
-
-// newestFirst copies the spans, the last added first.
-func (r *Ring) newestFirst() []Span {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]Span, 0, len(r.spans))
-	for i := range r.spans {
-		at := (r.next - 1 - i + 2*len(r.spans)) % len(r.spans)
-		out = append(out, r.spans[at])
-	}
-	return out
-}
+// Took is how long the span took.
+func (s *Span) Took() time.Duration { return time.Duration(s.Duration) }

@@ -52,9 +52,9 @@ func TestLinesOfCompilersAreErrors(t *testing.T) {
 }
 
 func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
-	r := telemetry.Record{Text: `{"msg":"asked","path":"/hello"}`}
+	r := telemetry.Line{Text: `{"msg":"asked","path":"/hello"}`}
 	for text, want := range map[string]bool{"path=/hello": true, `"path":"/hello"`: true, "path=/other": false} {
-		q := telemetry.Query{Grep: regexp.MustCompile(regexp.QuoteMeta(text))}
+		q := telemetry.LineQuery{Grep: regexp.MustCompile(regexp.QuoteMeta(text))}
 		if q.Matches(&r) != want {
 			t.Errorf("%s: matches %t", text, !want)
 		}
@@ -62,7 +62,7 @@ func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
 }
 
 func TestPrettyShowsTheMessageFirstAndDropsWhatTheRecordSays(t *testing.T) {
-	r := telemetry.Record{Text: `{"time":"x","level":"INFO","msg":"took a lead","id":7,"who":"Ann Lee","n":{"a":1}}`}
+	r := telemetry.Line{Text: `{"time":"x","level":"INFO","msg":"took a lead","id":7,"who":"Ann Lee","n":{"a":1}}`}
 	if got, want := telemetry.Pretty(&r), `took a lead id=7 n={"a":1} who="Ann Lee"`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -80,7 +80,7 @@ func TestRingKeepsTheNewestSpansAndTheirTraces(t *testing.T) {
 	ring := telemetry.NewRing(4)
 	start := time.Unix(0, 0)
 	for i := range 6 {
-		ring.Add(telemetry.Span{
+		ring.Add(telemetry.HopSpan{
 			TraceID: fmt.Sprintf("t%d%032d", i/2, 0), SpanID: fmt.Sprint(i), Start: start.Add(time.Duration(i) * time.Second),
 			Method: "GET", Path: fmt.Sprintf("/%d", i), Status: 200 + 300*(i%2),
 		})

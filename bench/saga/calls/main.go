@@ -141,7 +141,7 @@ func (c *caller) call(ctx context.Context, id, step string, body []byte) error {
 	if a.Status != http.StatusOK || !json.Valid(a.Body) {
 		return fmt.Errorf("the service answered %d: %s", a.Status, a.Body)
 	}
-	c.ring.Add(telemetry.Span{
+	c.ring.Add(telemetry.HopSpan{
 		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "saga", Caller: "saga/five",
 		Service: service, Replica: a.Endpoint, Method: http.MethodPost, Path: "/step", Route: "five/" + step, Status: a.Status, Tries: 1,
 		BytesIn: int64(len(body)), BytesOut: int64(len(a.Body)),

@@ -160,21 +160,21 @@ func (c *Client) Stop(ctx context.Context) error {
 }
 
 // Traces lists the newest traces.
-func (c *Client) Traces(ctx context.Context, limit int) ([]telemetry.Summary, error) {
-	var out struct{ Traces []telemetry.Summary }
+func (c *Client) Traces(ctx context.Context, limit int) ([]telemetry.HopSummary, error) {
+	var out struct{ Traces []telemetry.HopSummary }
 	err := c.do(ctx, http.MethodGet, "/v1/traces?limit="+strconv.Itoa(limit), nil, &out)
 	return out.Traces, err
 }
 
 // Trace returns the spans of a trace by their start.
-func (c *Client) Trace(ctx context.Context, id string) ([]telemetry.Span, error) {
-	var out struct{ Spans []telemetry.Span }
+func (c *Client) Trace(ctx context.Context, id string) ([]telemetry.HopSpan, error) {
+	var out struct{ Spans []telemetry.HopSpan }
 	err := c.do(ctx, http.MethodGet, "/v1/traces/"+url.PathEscape(id), nil, &out)
 	return out.Spans, err
 }
 
 // Logs calls yield with the records that q chooses, until there are no more, or ctx ends where q follows.
-func (c *Client) Logs(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error {
+func (c *Client) Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
 	v := url.Values{"service": q.Services}
 	if !q.Since.IsZero() {
 		v.Set("since", q.Since.Format(time.RFC3339Nano))

@@ -25,7 +25,7 @@ type extent struct {
 // reader is one Read.
 type reader struct {
 	store *Store
-	query *telemetry.Query
+	query *telemetry.LineQuery
 	at    map[string]*cursor // by service
 }
 
@@ -35,7 +35,7 @@ type reader struct {
 // Records of one service come in the order in which they were appended, even where their times do not. Read holds
 // one record of each service in memory, or, until it follows, twice q.Last of them where that is set; then it
 // starts with the newest segments and goes back no further than it has to.
-func (s *Store) Read(ctx context.Context, q *telemetry.Query, yield func(*telemetry.Record) error) error {
+func (s *Store) Read(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
 	r := &reader{store: s, query: q, at: map[string]*cursor{}}
 	read := r.merge
 	if q.Last > 0 {
@@ -90,7 +90,7 @@ func (r *reader) extents() []extent {
 }
 
 // merge calls yield with what the query chooses from the cursors on, and moves them to the end of the extents.
-func (r *reader) merge(ctx context.Context, yield func(*telemetry.Record) error) error {
+func (r *reader) merge(ctx context.Context, yield func(*telemetry.Line) error) error {
 	var sources []*source
 	defer func() {
 		for _, src := range sources {
@@ -120,7 +120,7 @@ func (r *reader) merge(ctx context.Context, yield func(*telemetry.Record) error)
 }
 
 // last calls yield with the last of what the query chooses, and moves the cursors to the end of the extents.
-func (r *reader) last(ctx context.Context, yield func(*telemetry.Record) error) error {
+func (r *reader) last(ctx context.Context, yield func(*telemetry.Line) error) error {
 	var chosen []placed
 	for _, e := range r.extents() {
 		tail, err := r.tail(ctx, &e)
@@ -141,7 +141,7 @@ func (r *reader) last(ctx context.Context, yield func(*telemetry.Record) error) 
 
 // tail is the last of what the query chooses of one service, in order. Segments are read from the newest back.
 func (r *reader) tail(ctx context.Context, e *extent) ([]placed, error) {
-	var parts [][]*telemetry.Record // newest first
+	var parts [][]*telemetry.Line // newest first
 	found := 0
 	for i, number := range slices.Backward(e.segments) {
 		at := cursor{segment: number}
@@ -169,13 +169,13 @@ func (r *reader) tail(ctx context.Context, e *extent) ([]placed, error) {
 }
 
 // segmentTail is the last of what the query chooses of the segment that the cursor is in, which is moved to its end.
-func (r *reader) segmentTail(ctx context.Context, e *extent, at *cursor, most int) ([]*telemetry.Record, error) {
+func (r *reader) segmentTail(ctx context.Context, e *extent, at *cursor, most int) ([]*telemetry.Line, error) {
 	lines, err := r.store.lines(e, at)
 	if err != nil || lines == nil {
 		return nil, err
 	}
 	defer lines.close()
-	var found []*telemetry.Record
+	var found []*telemetry.Line
 	for {
 		record, err := lines.next(ctx)
 		if err != nil {

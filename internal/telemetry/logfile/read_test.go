@@ -32,9 +32,9 @@ func TestReadingHoldsNeitherAllRecordsNorAllSegmentsInMemory(t *testing.T) {
 	for i := range kept / len(text) {
 		add(t, s, record(i, []string{"orders", "pay"}[i%2], text))
 	}
-	for name, q := range map[string]telemetry.Query{"all": {}, "the last": {Last: 100}} {
+	for name, q := range map[string]telemetry.LineQuery{"all": {}, "the last": {Last: 100}} {
 		before, count, most := live(), 0, int64(0)
-		err := s.Read(t.Context(), &q, func(*telemetry.Record) error {
+		err := s.Read(t.Context(), &q, func(*telemetry.Line) error {
 			if count++; count%1000 == 1 {
 				most = max(most, live()-before)
 			}
@@ -54,9 +54,9 @@ func TestReadingHoldsNeitherAllRecordsNorAllSegmentsInMemory(t *testing.T) {
 
 // oracle chooses from all that was appended: records in the order of their times, where one that is older than one
 // before it in its service takes that one's place; services by name.
-func oracle(all []*telemetry.Record, q *telemetry.Query) (texts []string) {
+func oracle(all []*telemetry.Line, q *telemetry.LineQuery) (texts []string) {
 	type entry struct {
-		*telemetry.Record
+		*telemetry.Line
 		place time.Time
 	}
 	var chosen []entry
@@ -87,7 +87,7 @@ func TestReadingFromSegmentsEqualsSortingEverything(t *testing.T) {
 		defer func() { _ = s.Close() }()
 		services := []string{"orders", "pay", "stock", "web"}
 		disorder := rapid.SampledFrom([]int{0, 3}).Draw(rt, "disorder")
-		var all []*telemetry.Record
+		var all []*telemetry.Line
 		for i := range rapid.IntRange(0, 80).Draw(rt, "records") {
 			second := 1000 + i/3 - rapid.IntRange(0, disorder).Draw(rt, "late")
 			level := rapid.SampledFrom([]string{"", "WARN "}).Draw(rt, "level")
@@ -95,7 +95,7 @@ func TestReadingFromSegmentsEqualsSortingEverything(t *testing.T) {
 			all = append(all, r)
 			add(t, s, r)
 		}
-		q := telemetry.Query{
+		q := telemetry.LineQuery{
 			Services: rapid.SliceOfN(rapid.SampledFrom(append(services, "nobody")), 0, 3).Draw(rt, "services"),
 			Level:    rapid.SampledFrom([]telemetry.Level{"", telemetry.LevelWarn}).Draw(rt, "least"),
 			Since:    time.Unix(int64(rapid.IntRange(990, 1030).Draw(rt, "since")), 0),
@@ -127,7 +127,7 @@ func TestFollowingFromTheLastLosesAndDoublesNothingWhileSegmentsComeAndGo(t *tes
 		appendSome(rapid.IntRange(1, 60).Draw(rt, "before"))
 		last := rapid.IntRange(1, 10).Draw(rt, "last")
 		want, end := max(next-last, 0), next+60
-		err := s.Read(t.Context(), &telemetry.Query{Last: last, Follow: true}, func(r *telemetry.Record) error {
+		err := s.Read(t.Context(), &telemetry.LineQuery{Last: last, Follow: true}, func(r *telemetry.Line) error {
 			if r.Text != fmt.Sprint(want) {
 				rt.Fatalf("got %s, want %d", r.Text, want)
 			}
@@ -150,7 +150,7 @@ func TestAWriterThatNeverRestsDoesNotKeepAReaderFromItsEnd(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
 	add(t, s, record(0, "orders", "0"))
 	count := 0
-	err := s.Read(t.Context(), &telemetry.Query{}, func(*telemetry.Record) error {
+	err := s.Read(t.Context(), &telemetry.LineQuery{}, func(*telemetry.Line) error {
 		if count++; count > 10 {
 			return errors.New("there is no end")
 		}
@@ -170,7 +170,7 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 	for _, last := range []int{0, 5} {
 		ctx, cancel := context.WithCancel(t.Context())
 		count := 0
-		err := s.Read(ctx, &telemetry.Query{Last: last}, func(*telemetry.Record) error {
+		err := s.Read(ctx, &telemetry.LineQuery{Last: last}, func(*telemetry.Line) error {
 			count++
 			cancel()
 			return nil
@@ -179,7 +179,7 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 			t.Errorf("%d records, %v", count, err)
 		}
 		cancel()
-		if err := s.Read(ctx, &telemetry.Query{Last: last}, func(*telemetry.Record) error { return nil }); !errors.Is(err, context.Canceled) {
+		if err := s.Read(ctx, &telemetry.LineQuery{Last: last}, func(*telemetry.Line) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("last %d: %v", last, err)
 		}
 	}

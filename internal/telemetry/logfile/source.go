@@ -16,12 +16,12 @@ import (
 // placed is a record and its place among those of other services: its time, or that of a record before it in its own
 // service that is later.
 type placed struct {
-	record *telemetry.Record
+	record *telemetry.Line
 	time   time.Time
 }
 
 // then places the record that comes next in the same service.
-func (p placed) then(next *telemetry.Record) placed {
+func (p placed) then(next *telemetry.Line) placed {
 	if next.Time.Before(p.time) {
 		return placed{record: next, time: p.time}
 	}
@@ -33,7 +33,7 @@ func (p placed) compare(other placed) int { return p.time.Compare(other.time) }
 // source gives the records of one service that a query chooses, in order, and moves the cursor of its extent.
 type source struct {
 	store *Store
-	query *telemetry.Query
+	query *telemetry.LineQuery
 	extent
 
 	lines *lines // of the segment that is being read; nil between two
@@ -108,7 +108,7 @@ func (s *Store) lines(e *extent, at *cursor) (*lines, error) {
 
 // next reads a record and moves the cursor behind it; nil is the end. A line that is no record is passed over, and one
 // without its end, which is still being written, is left for the next time.
-func (l *lines) next(ctx context.Context) (*telemetry.Record, error) {
+func (l *lines) next(ctx context.Context) (*telemetry.Line, error) {
 	for ctx.Err() == nil {
 		line, err := l.text.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -118,7 +118,7 @@ func (l *lines) next(ctx context.Context) (*telemetry.Record, error) {
 			return nil, fmt.Errorf("read log segment: %w", err)
 		}
 		l.at.offset += int64(len(line))
-		record := &telemetry.Record{}
+		record := &telemetry.Line{}
 		if json.Unmarshal(line, record) == nil {
 			return record, nil
 		}

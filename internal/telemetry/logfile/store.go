@@ -75,7 +75,7 @@ func Open(dir string, o *Options) (*Store, error) {
 }
 
 // Append keeps a record.
-func (s *Store) Append(r *telemetry.Record) error {
+func (s *Store) Append(r *telemetry.Line) error {
 	line, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode log record: %w", err)

@@ -29,24 +29,24 @@ func open(t *testing.T, dir string, o *logfile.Options) *logfile.Store {
 	return s
 }
 
-func record(second int, service, text string) *telemetry.Record {
-	return &telemetry.Record{
+func record(second int, service, text string) *telemetry.Line {
+	return &telemetry.Line{
 		Time: time.Unix(int64(second), 0).UTC(), Service: service, Replica: service + "-1",
 		Stream: "stdout", Level: telemetry.LevelOf(text), Text: text,
 	}
 }
 
-func add(t *testing.T, s *logfile.Store, r *telemetry.Record) {
+func add(t *testing.T, s *logfile.Store, r *telemetry.Line) {
 	t.Helper()
 	if err := s.Append(r); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func texts(t *testing.T, s *logfile.Store, q telemetry.Query) string {
+func texts(t *testing.T, s *logfile.Store, q telemetry.LineQuery) string {
 	t.Helper()
 	var out []string
-	if err := s.Read(t.Context(), &q, func(r *telemetry.Record) error {
+	if err := s.Read(t.Context(), &q, func(r *telemetry.Line) error {
 		out = append(out, r.Text)
 		return nil
 	}); err != nil {
@@ -61,7 +61,7 @@ func TestReadChoosesAndMergesByTime(t *testing.T) {
 	add(t, s, record(3, "orders", "WARN c"))
 	add(t, s, record(2, "pay", "b"))
 	add(t, s, record(4, "pay", "ERROR d"))
-	for want, q := range map[string]telemetry.Query{
+	for want, q := range map[string]telemetry.LineQuery{
 		"a,b,WARN c,ERROR d": {},
 		"a,WARN c":           {Services: []string{"orders"}},
 		"WARN c,ERROR d":     {Level: telemetry.LevelWarn},
@@ -83,10 +83,10 @@ func TestANoisyServiceDrivesOutOnlyItsOwnRecords(t *testing.T) {
 	for i := range 500 {
 		add(t, s, record(i, "noisy", fmt.Sprint("line ", i)))
 	}
-	if got := texts(t, s, telemetry.Query{Services: []string{"quiet"}}); got != "still here" {
+	if got := texts(t, s, telemetry.LineQuery{Services: []string{"quiet"}}); got != "still here" {
 		t.Errorf("quiet has %q", got)
 	}
-	got := texts(t, s, telemetry.Query{Services: []string{"noisy"}})
+	got := texts(t, s, telemetry.LineQuery{Services: []string{"noisy"}})
 	if !strings.HasSuffix(got, "line 499") || strings.Contains(got, "line 1,") {
 		t.Errorf("noisy has %q", got)
 	}
@@ -125,7 +125,7 @@ func TestATornLineIsCutAndTheStoreGoesOn(t *testing.T) {
 	f.Close()
 	s = open(t, dir, nil)
 	add(t, s, record(2, "orders", "next"))
-	if got := texts(t, s, telemetry.Query{}); got != "whole,next" {
+	if got := texts(t, s, telemetry.LineQuery{}); got != "whole,next" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -138,7 +138,7 @@ func TestFollowGivesEveryRecordOnceAndEndsWithTheContext(t *testing.T) {
 	done := make(chan error)
 	seen := make(chan string, 100)
 	go func() {
-		done <- s.Read(ctx, &telemetry.Query{Follow: true}, func(r *telemetry.Record) error {
+		done <- s.Read(ctx, &telemetry.LineQuery{Follow: true}, func(r *telemetry.Line) error {
 			seen <- r.Text
 			return nil
 		})
@@ -159,7 +159,7 @@ func TestFollowEndsWhenTheStoreCloses(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
 	done := make(chan error)
 	go func() {
-		done <- s.Read(t.Context(), &telemetry.Query{Follow: true}, func(*telemetry.Record) error { return nil })
+		done <- s.Read(t.Context(), &telemetry.LineQuery{Follow: true}, func(*telemetry.Line) error { return nil })
 	}()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
