@@ -25,8 +25,12 @@ func rows() []telemetry.Row {
 			Resource: orders(), Scope: &telemetry.Scope{Name: "lib"}, TraceID: telemetry.TraceID{1}, SpanID: telemetry.SpanID{2}, Name: "GET /orders",
 			Kind: telemetry.KindServer, Start: 5e9, Duration: 3e8, Status: telemetry.StatusError, StatusText: "Connection refused",
 			Attrs: []telemetry.Attr{
-				{Key: "http.response.status_code", Value: telemetry.Int(503)}, {Key: "region", Value: telemetry.String("south")},
-				{Key: "zone"}, {Key: "code", Value: telemetry.String("500")}, {Key: "flag", Value: telemetry.Bool(true)}, {Key: "list", Value: telemetry.JSON("[1]")},
+				{Key: "http.response.status_code", Value: telemetry.Int(503)},
+				{Key: "region", Value: telemetry.String("south")},
+				{Key: "zone"},
+				{Key: "code", Value: telemetry.String("500")},
+				{Key: "flag", Value: telemetry.Bool(true)},
+				{Key: "list", Value: telemetry.JSON("[1]")},
 			},
 			Events: []telemetry.SpanEvent{{Name: "exception", Attrs: []telemetry.Attr{{Key: "exception.type", Value: telemetry.String("Timeout")}}}},
 		}},
@@ -110,7 +114,8 @@ func TestMatchAgreesWithTheTruthTableOfItsLeaves(t *testing.T) {
 
 func TestUnequalIsNotEqualForAllValues(t *testing.T) {
 	values := []telemetry.Value{
-		{}, telemetry.String(""), telemetry.String("1"), telemetry.String("1.5"), telemetry.Int(1), telemetry.Float(1), telemetry.Float(1.5), telemetry.Float(math.NaN()),
+		{},
+		telemetry.String(""), telemetry.String("1"), telemetry.String("1.5"), telemetry.Int(1), telemetry.Float(1), telemetry.Float(1.5), telemetry.Float(math.NaN()),
 		telemetry.Bool(true), telemetry.Bool(false), telemetry.JSON("1"), telemetry.String("NaN"), telemetry.String("true"),
 	}
 	for _, a := range values {
