@@ -135,7 +135,7 @@ func spread(out, dense []int64, bitmap []byte) {
 
 // readCodes decodes n codes of a page into s.dense.
 func (c *Chunk) readCodes(s *Scratch, b []byte, n int) (same bool, bad string) {
-	if len(b) == 0 || b[0] > 32 {
+	if len(b) == 0 || b[0] > 31 {
 		return false, "no width of codes"
 	}
 	s.dense = resize(s.dense, n+slack)
@@ -171,12 +171,24 @@ func spreadCodes(out, dense []uint32, bitmap []byte) {
 			*o = *d
 			dense = dense[8:]
 		default:
-			next := uint32(0)
-			for j := range o { // no branch for each row: one without value gets all ones
-				bit := uint32(present>>j) & 1
-				o[j] = d[next&7] | (bit - 1)
-				next += bit
-			}
+			// No branch for each row: one without value gets all ones. Written out, since the compiler does not unroll.
+			b := uint32(present)
+			next := b & 1
+			o[0] = d[0] | (next - 1)
+			o[1] = d[next&7] | (b>>1&1 - 1)
+			next += b >> 1 & 1
+			o[2] = d[next&7] | (b>>2&1 - 1)
+			next += b >> 2 & 1
+			o[3] = d[next&7] | (b>>3&1 - 1)
+			next += b >> 3 & 1
+			o[4] = d[next&7] | (b>>4&1 - 1)
+			next += b >> 4 & 1
+			o[5] = d[next&7] | (b>>5&1 - 1)
+			next += b >> 5 & 1
+			o[6] = d[next&7] | (b>>6&1 - 1)
+			next += b >> 6 & 1
+			o[7] = d[next&7] | (b>>7&1 - 1)
+			next += b >> 7 & 1
 			dense = dense[next:]
 		}
 	}
