@@ -108,6 +108,7 @@ func (c *Chunk) MayHave(hash uint64) (bool, error) {
 // It is for one goroutine; who reads columns side by side takes one for each.
 type Scratch struct {
 	z      *zstd.Decoder
+	head   [80]byte
 	in     []byte // page as in the file
 	plain  []byte
 	bitmap []byte
@@ -167,7 +168,7 @@ func (c *Chunk) load(s *Scratch, page int, offset, size int64) (pageHeader, []by
 		return pageHeader{}, nil, fmt.Errorf("read parquet page: %w", err)
 	}
 	t := thriftReader{b: in}
-	h := t.pageHeader()
+	h := t.pageHeader(s.head[:0])
 	data := in[t.at:]
 	switch {
 	case t.bad != "":

@@ -25,13 +25,13 @@ type encoder struct {
 	dense   []int    // for each page, the values before it; one more at the end
 	codes   []uint32 // of the values, if there is a dictionary
 	ints    []int64
-	plain   []byte   // values of Fixed, without nulls
-	dict    []byte   // dictionary page
-	entries int      // of dict
-	filter  []byte   // bloom
-	data    []byte   // the pages before compression
-	ends    []int    // of pages in data
-	zipped  []byte   // one page, compressed
+	plain   []byte // values of Fixed, without nulls
+	dict    []byte // dictionary page
+	entries int    // of dict
+	filter  []byte // bloom
+	data    []byte // the pages before compression
+	ends    []int  // of pages in data
+	zipped  []byte // one page, compressed
 
 	remap []uint32 // of Text: a code of the caller's dictionary to ours
 	raw   []uint32 // of Text: the caller's codes of the values

@@ -85,7 +85,7 @@ func readHybrid(out []uint32, b []byte, w uint, limit uint32) (same bool, bad st
 		part := out[at : at+int(groups)*8]
 		unpack(part, b[:int(groups)*int(w)+slack], w)
 		part = part[:min(len(part), n-at)]
-		if highest(part, w, limit) {
+		if beyond(part, w, limit) {
 			return false, "code beyond the dictionary"
 		}
 		at += len(part)
@@ -111,16 +111,16 @@ func fill(out []uint32, v uint32) {
 	}
 }
 
-// highest says whether a value is not below limit.
-func highest(values []uint32, w uint, limit uint32) bool {
+// beyond says whether a value of w bits is not below limit.
+func beyond(values []uint32, w uint, limit uint32) bool {
 	if uint64(limit) >= 1<<w {
 		return false
 	}
-	top := uint32(0)
+	all := uint32(0) // the sign of limit-1-v of all, as v has at most 31 bits
 	for _, v := range values {
-		top = max(top, v)
+		all |= limit - 1 - v
 	}
-	return top >= limit && len(values) > 0
+	return all>>31 != 0
 }
 
 // appendLevels appends definition levels of a page: present holds a bit for each of its rows.

@@ -67,10 +67,9 @@ func (c *Chunk) only(p *Page, values int) Page {
 func (c *Chunk) decode(s *Scratch, b []byte, n int) string {
 	rows := s.page.Rows
 	if !c.Type.text() && !c.Dictionary && n < rows {
-		s.page.Valid = resize(s.page.Valid, rows)
-		for i := range s.page.Valid {
-			s.page.Valid[i] = s.bitmap[i>>3]>>(i&7)&1 != 0
-		}
+		s.page.Valid = resize(s.page.Valid, (rows+7)&^7)
+		unpackBools(s.page.Valid, s.bitmap)
+		s.page.Valid = s.page.Valid[:rows]
 	}
 	switch {
 	case c.Dictionary:
@@ -82,45 +81,61 @@ func (c *Chunk) decode(s *Scratch, b []byte, n int) string {
 	case c.Type.width() != 0:
 		return s.fixed(b, n, c.Type.width())
 	}
-	s.ints = resize(s.ints, n)
+	s.ints = resize(s.ints, n+slack)[:n]
 	if bad := c.numbers(s, b, n); bad != "" {
 		return bad
 	}
-	if c.Type == Double {
-		s.page.Floats = resize(s.page.Floats, rows)
-		spread(s.page.Floats, n, func(to, from int) { s.page.Floats[to] = math.Float64frombits(uint64(s.ints[from])) }, s.bitmap)
+	ints := s.ints
+	if n < rows {
+		s.wide = resize(s.wide, (rows+7)&^7)
+		spread(s.wide, s.ints[:n+slack], s.bitmap)
+		ints = s.wide[:rows]
+	}
+	if c.Type != Double {
+		s.page.Ints = ints
 		return ""
 	}
-	s.page.Ints = s.ints
-	if n < rows {
-		s.wide = resize(s.wide, rows)
-		spread(s.wide, n, func(to, from int) { s.wide[to] = s.ints[from] }, s.bitmap)
-		s.page.Ints = s.wide
+	s.page.Floats = resize(s.page.Floats, rows)
+	for i, v := range ints {
+		s.page.Floats[i] = math.Float64frombits(uint64(v))
 	}
 	return ""
 }
 
-// spread calls set for each row with a value, and clears the others.
-func spread[T any](out []T, values int, set func(to, from int), bitmap []byte) {
-	if values == len(out) {
-		for i := range out {
-			set(i, i)
-		}
-		return
+// unpackBools gives each bit its bool; out has whole groups of eight.
+func unpackBools(out []bool, bitmap []byte) {
+	for i, b := range bitmap {
+		o := (*[8]bool)(out[i*8:])
+		o[0], o[1], o[2], o[3] = b&1 != 0, b&2 != 0, b&4 != 0, b&8 != 0
+		o[4], o[5], o[6], o[7] = b&16 != 0, b&32 != 0, b&64 != 0, b&128 != 0
 	}
-	clear(out)
-	n := 0
-	for i := range out {
-		if bitmap[i>>3]>>(i&7)&1 != 0 {
-			set(i, n)
-			n++
+}
+
+// spread gives each row its number, and those without value zero. dense has slack behind the numbers, out has whole groups of eight rows.
+func spread(out, dense []int64, bitmap []byte) {
+	for i, present := range bitmap {
+		o, d := (*[8]int64)(out[i*8:]), (*[8]int64)(dense)
+		switch present {
+		case 0:
+			*o = [8]int64{}
+		case 0xff:
+			*o = *d
+			dense = dense[8:]
+		default:
+			next := uint(0)
+			for j := range o { // no branch for each row
+				bit := uint(present>>j) & 1
+				o[j] = d[next&7] & -int64(bit)
+				next += bit
+			}
+			dense = dense[next:]
 		}
 	}
 }
 
 // readCodes decodes n codes of a page into s.dense.
 func (c *Chunk) readCodes(s *Scratch, b []byte, n int) (same bool, bad string) {
-	if len(b) == 0 || b[0] > 32 {
+	if len(b) == 0 || b[0] > 31 {
 		return false, "no width of codes"
 	}
 	s.dense = resize(s.dense, n+slack)
@@ -145,22 +160,36 @@ func (c *Chunk) codes(s *Scratch, b []byte, n int) string {
 	return ""
 }
 
-// spreadCodes gives each row its code. dense has slack behind the codes, out has whole groups of eight rows.
+// spreadCodes is spread for codes; rows without value get None.
 func spreadCodes(out, dense []uint32, bitmap []byte) {
 	for i, present := range bitmap {
-		o := (*[8]uint32)(out[i*8:])
+		o, d := (*[8]uint32)(out[i*8:]), (*[8]uint32)(dense)
 		switch present {
 		case 0:
 			*o = [8]uint32{None, None, None, None, None, None, None, None}
 		case 0xff:
-			*o = [8]uint32(dense)
+			*o = *d
 			dense = dense[8:]
 		default:
-			for j := range o { // no branch for each row: a row without value gets ones
-				bit := uint32(present>>j) & 1
-				o[j] = dense[0] | (bit - 1)
-				dense = dense[bit:]
-			}
+			// No branch for each row: one without value gets all ones. Written out, since the compiler does not unroll.
+			b := uint32(present)
+			next := b & 1
+			o[0] = d[0] | (next - 1)
+			o[1] = d[next&7] | (b>>1&1 - 1)
+			next += b >> 1 & 1
+			o[2] = d[next&7] | (b>>2&1 - 1)
+			next += b >> 2 & 1
+			o[3] = d[next&7] | (b>>3&1 - 1)
+			next += b >> 3 & 1
+			o[4] = d[next&7] | (b>>4&1 - 1)
+			next += b >> 4 & 1
+			o[5] = d[next&7] | (b>>5&1 - 1)
+			next += b >> 5 & 1
+			o[6] = d[next&7] | (b>>6&1 - 1)
+			next += b >> 6 & 1
+			o[7] = d[next&7] | (b>>7&1 - 1)
+			next += b >> 7 & 1
+			dense = dense[next:]
 		}
 	}
 }
@@ -227,8 +256,19 @@ func (s *Scratch) bools(b []byte, n int) string {
 	if len(b) != (n+7)/8 {
 		return "another count of values"
 	}
-	s.page.Bools = resize(s.page.Bools, s.page.Rows)
-	spread(s.page.Bools, n, func(to, from int) { s.page.Bools[to] = b[from>>3]>>(from&7)&1 != 0 }, s.bitmap)
+	rows := s.page.Rows
+	s.page.Bools = resize(s.page.Bools, (rows+7)&^7)
+	if n == rows {
+		unpackBools(s.page.Bools, b)
+	} else {
+		from := 0
+		for i := range rows {
+			bit := int(s.bitmap[i>>3]>>(i&7)) & 1
+			s.page.Bools[i] = bit != 0 && b[from>>3]>>(from&7)&1 != 0
+			from += bit
+		}
+	}
+	s.page.Bools = s.page.Bools[:rows]
 	return ""
 }
 
@@ -241,13 +281,14 @@ func (s *Scratch) fixed(b []byte, n, w int) string {
 		return ""
 	}
 	s.page.Fixed = resize(s.page.Fixed, s.page.Rows*w)
-	clear(s.page.Fixed)
-	from := 0
-	for i := range s.page.Rows {
-		if s.bitmap[i>>3]>>(i&7)&1 != 0 {
-			copy(s.page.Fixed[i*w:], b[from:from+w])
-			from += w
+	out := s.page.Fixed
+	for i := 0; len(out) > 0; i++ {
+		bit := int(s.bitmap[i>>3]>>(i&7)) & 1
+		for k := 0; k < w; k += 8 { // b has slack, so that a row without value may load what is not its own
+			v := binary.LittleEndian.Uint64(b[k : k+8 : cap(b)])
+			binary.LittleEndian.PutUint64(out[k:], v&-uint64(bit))
 		}
+		out, b = out[w:], b[bit*w:]
 	}
 	return ""
 }
