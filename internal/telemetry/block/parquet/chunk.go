@@ -107,7 +107,6 @@ func (c *Chunk) MayHave(hash uint64) (bool, error) {
 // Scratch is the memory of a reader: it is used again for each page, so that reading allocates nothing after the first pages. The zero Scratch is ready.
 // It is for one goroutine; who reads columns side by side takes one for each.
 type Scratch struct {
-	z      *zstd.Decoder
 	head   [80]byte
 	in     []byte // page as in the file
 	plain  []byte
@@ -185,21 +184,33 @@ func (c *Chunk) load(s *Scratch, page int, offset, size int64) (pageHeader, []by
 	return h, plain, nil
 }
 
+// decompressors lend their memory, some hundred kilobytes, to one page after the other: a row is read from many columns.
+var decompressors sync.Pool //nolint:gochecknoglobals // a pool of memory has no state that anybody sees
+
+func decompressor() (*zstd.Decoder, error) {
+	if z, ok := decompressors.Get().(*zstd.Decoder); ok {
+		return z, nil
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
+		zstd.WithDecoderMaxMemory(maxPage+slack))
+	if err != nil {
+		return nil, fmt.Errorf("make decoder: %w", err)
+	}
+	return z, nil
+}
+
 // decompress never makes room for more than size, nor for what the bytes cannot hold: a block of zstd has at least four bytes and gives at most 128 KiB.
 func (s *Scratch) decompress(data []byte, size int) ([]byte, error) {
 	if size > (len(data)/4+1)<<17 {
 		return nil, fmt.Errorf("%d bytes cannot hold %d", len(data), size)
 	}
-	if s.z == nil {
-		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
-			zstd.WithDecoderMaxMemory(maxPage+slack))
-		if err != nil {
-			return nil, fmt.Errorf("make decoder: %w", err)
-		}
-		s.z = z
+	z, err := decompressor()
+	if err != nil {
+		return nil, err
 	}
+	defer decompressors.Put(z)
 	s.plain = resize(s.plain, size+slack)
-	plain, err := s.z.DecodeAll(data, s.plain[:0:size+slack])
+	plain, err := z.DecodeAll(data, s.plain[:0:size+slack])
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}

@@ -1,0 +1,247 @@
+package block
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/atollhq/atoll/internal/telemetry"
+	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
+)
+
+// A block is a file DAY/SEGMENT-PARTofPARTS-CRC.parquet, never changed once it has that name: the last segment of the log that its
+// rows lay in, which of the files it is that were made of them, and the CRC-32C of the file's footer, which in turn has
+// those of the rest. Files of one segment count only together, or when the segment is gone.
+
+const (
+	blockSuffix = ".parquet"
+	tempSuffix  = ".tmp"
+	tornFolder  = "torn"
+	metaKey     = "atoll.block"
+)
+
+// blockMeta is what a block says of itself, as JSON in its key-value metadata.
+type blockMeta struct {
+	Signal   telemetry.Signal `json:"signal"`
+	Rows     int              `json:"rows"`
+	First    int64            `json:"first"` // nanoseconds since 1970 UTC
+	Last     int64            `json:"last"`
+	Made     int64            `json:"made"`     // when it was written
+	Services map[string]int64 `json:"services"` // rows of each
+}
+
+// block is an open block.
+type block struct {
+	path     string
+	size     int64
+	rows     int
+	first    int64
+	last     int64
+	made     int64
+	services map[string]int64
+
+	file *os.File
+	pq   *parquet.File
+	refs atomic.Int64 // readers, and the catalogue
+	gone atomic.Bool  // remove the file when nobody reads it
+}
+
+func (b *block) acquire() { b.refs.Add(1) }
+
+// release gives the block back; who is last closes it.
+func (b *block) release() error {
+	if b.refs.Add(-1) > 0 {
+		return nil
+	}
+	err := b.file.Close()
+	if b.gone.Load() {
+		err = errors.Join(err, os.Remove(b.path))
+	}
+	if err != nil {
+		return fmt.Errorf("close block: %w", err)
+	}
+	return nil
+}
+
+// newest is how young the block is: by its rows, or by when it was made where clocks of senders are ahead.
+func (b *block) newest() time.Time { return time.Unix(0, min(b.last, b.made)) }
+
+// share is about how many of the block's bytes some of its rows take.
+func (b *block) share(rows int64) int64 {
+	if b.rows == 0 {
+		return 0
+	}
+	return b.size * rows / int64(b.rows)
+}
+
+// blockName is what the name of a file says.
+type blockName struct {
+	segment     uint64
+	part, parts int
+	crc         uint32
+}
+
+func (n blockName) String() string {
+	return fmt.Sprintf("%010d-%dof%d-%08x%s", n.segment, n.part, n.parts, n.crc, blockSuffix)
+}
+
+func parseBlockName(name string) (n blockName, ok bool) {
+	text, ok := strings.CutSuffix(name, blockSuffix)
+	fields := strings.Split(text, "-")
+	if !ok || len(fields) != 3 {
+		return n, false
+	}
+	part, parts, ok := strings.Cut(fields[1], "of")
+	crc, err1 := strconv.ParseUint(fields[2], 16, 32)
+	segment, err2 := strconv.ParseUint(fields[0], 10, 64)
+	p, err3 := strconv.Atoi(part)
+	of, err4 := strconv.Atoi(parts)
+	if !ok || errors.Join(err1, err2, err3, err4) != nil {
+		return n, false
+	}
+	return blockName{segment, p, of, uint32(crc)}, true
+}
+
+// openBlocks opens what there is, sets aside what is torn, and removes what was not finished. It answers the last segment
+// whose rows lie in blocks.
+func (t *table) openBlocks(segments []uint64) (last uint64, err error) {
+	found := map[uint64][]*block{}
+	parts := map[uint64]int{}
+	err = filepath.WalkDir(t.dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == tornFolder || path == t.wal.dir):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		case strings.HasSuffix(path, tempSuffix):
+			return t.unlessReadOnly(func() error { return os.Remove(path) })
+		}
+		name, ok := parseBlockName(d.Name())
+		if !ok {
+			return nil // not ours
+		}
+		b, err := openBlock(path, name.crc)
+		if err != nil {
+			t.log.Error("a block is torn and was set aside", "block", path, "error", err)
+			t.torn = append(t.torn, d.Name())
+			return t.unlessReadOnly(func() error { return t.moveAside(path) })
+		}
+		found[name.segment] = append(found[name.segment], b)
+		parts[name.segment] = name.parts
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("open blocks: %w", err)
+	}
+	for segment, list := range found {
+		if len(list) < parts[segment] && slices.Contains(segments, segment) {
+			err = errors.Join(err, t.unfinished(list))
+			continue
+		}
+		last = max(last, segment)
+		t.blocks = append(t.blocks, list...)
+	}
+	slices.SortFunc(t.blocks, func(a, b *block) int { return strings.Compare(a.path, b.path) })
+	if err == nil && last > 0 {
+		err = t.unlessReadOnly(func() error { return t.wal.remove(last) })
+	}
+	return last, err
+}
+
+func (t *table) unlessReadOnly(do func() error) error {
+	if t.o.ReadOnly {
+		return nil
+	}
+	return do()
+}
+
+// unfinished removes blocks whose rows come back from the log.
+func (t *table) unfinished(list []*block) error {
+	var err error
+	for _, b := range list {
+		b.gone.Store(!t.o.ReadOnly)
+		err = errors.Join(err, b.release())
+	}
+	return err
+}
+
+func (t *table) moveAside(path string) error {
+	dir := filepath.Join(t.dir, tornFolder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("set block aside: %w", err)
+	}
+	if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
+		return fmt.Errorf("set block aside: %w", err)
+	}
+	return nil
+}
+
+// setAside takes a block out of use that turned out to be torn when it was read.
+func (t *table) setAside(b *block, why error) {
+	t.mu.Lock()
+	at := slices.Index(t.blocks, b)
+	if at >= 0 {
+		t.blocks = slices.Delete(slices.Clone(t.blocks), at, at+1)
+		t.torn = append(t.torn, filepath.Base(b.path))
+	}
+	t.mu.Unlock()
+	if at < 0 {
+		return
+	}
+	t.log.Error("a block is torn and was set aside", "block", b.path, "error", why)
+	if err := t.unlessReadOnly(func() error { return t.moveAside(b.path) }); err != nil {
+		t.log.Error("set aside", "block", b.path, "error", err)
+	}
+	_ = b.release() // it is torn anyway
+}
+
+// openBlock opens a file whose footer has the given checksum.
+func openBlock(path string, crc uint32) (*block, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open block: %w", err)
+	}
+	b, err := readBlock(path, file, crc)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return b, nil
+}
+
+func readBlock(path string, file *os.File, crc uint32) (*block, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open block: %w", err)
+	}
+	pq, err := parquet.Open(file, info.Size(), crc, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open block: %w", err)
+	}
+	var meta blockMeta
+	if err := json.Unmarshal([]byte(pq.Meta(metaKey)), &meta); err != nil {
+		return nil, fmt.Errorf("open block: what it says of itself: %w", err)
+	}
+	rows := 0
+	for _, g := range pq.Groups() {
+		rows += g.Rows
+	}
+	if rows != meta.Rows {
+		return nil, fmt.Errorf("open block: it has %d rows and says %d", rows, meta.Rows)
+	}
+	b := &block{
+		path: path, size: info.Size(), rows: rows, first: meta.First, last: meta.Last, made: meta.Made, services: meta.Services,
+		file: file, pq: pq,
+	}
+	b.refs.Store(1)
+	return b, nil
+}

@@ -1,0 +1,20 @@
+// Package block keeps spans and log records on disk: in a write-ahead log first, in memory for a while, then in immutable Parquet
+// files by day that any program can read as they lie.
+//
+// Append returns when its rows are durable: written to the log and synced; what comes together is synced together. They can be
+// asked for from then on. When a table in memory has enough rows, or is old enough, it becomes one block or a few (each of the
+// loudest services has blocks of its own), and its part of the log is removed when all of them are durable. A crash at any moment
+// loses nothing that Append has acknowledged and brings nothing twice; rows that were not acknowledged may come back.
+//
+// Rows have no order but their times. Find answers the newest first.
+//
+// Everything is bounded. Where the disk does not keep up, Append waits for two seconds and then refuses with *telemetry.Busy; nothing
+// of what it refuses is kept. Where all services together send more than the limit of rate, the loudest are held to the level at which
+// the sum fits, errors last; where blocks take more than the limit of size, the oldest blocks of the loudest service go first. Both
+// are counted by service. Traces can be sampled when they go to blocks: those that failed and the slowest are kept always.
+//
+// Each block names the checksum of its footer, which has those of all its parts. One that does not hold what it says is moved to the
+// folder torn when it is opened or read, told of in Usage and the log, and believed in nothing; its rows are lost.
+//
+// Goroutines: for each signal a writer, a keeper and a flusher, and one janitor; they end with Close.
+package block
