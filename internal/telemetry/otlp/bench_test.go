@@ -1,9 +1,18 @@
 package otlp_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
+	"net/http"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/otlp"
@@ -85,4 +94,73 @@ func BenchmarkEncode(b *testing.B) {
 		buf = otlp.AppendTraces(buf[:0], spans)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/512, "ns/span")
+}
+
+// BenchmarkReceive measures a request of 512 spans from a client in the same process, whose share is small: it sends
+// bytes that were encoded before.
+func BenchmarkReceive(b *testing.B) {
+	const n = 512
+	request := otlp.AppendTraces(nil, someSpans(n))
+	take := func(context.Context, *telemetry.Batch) error { return nil }
+	r := otlp.NewReceiver(take, nil)
+	run := func(name string, run func(context.Context, net.Listener) error, export func(b *testing.B, addr string) func()) {
+		b.Run(name, func(b *testing.B) {
+			l, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(b.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- run(ctx, l) }()
+			call := export(b, l.Addr().String())
+			before := cpu(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				call()
+			}
+			b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/span")
+			stop()
+			if err := <-ended; err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	run("grpc", r.RunGRPC, func(b *testing.B, addr string) func() {
+		c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { c.Close() })
+		return func() {
+			var out raw
+			err := c.Invoke(b.Context(), "/opentelemetry.proto.collector.trace.v1.TraceService/Export", raw(request), &out,
+				grpc.ForceCodec(rawCodec{}))
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	run("http", r.RunHTTP, func(b *testing.B, addr string) func() {
+		tr := &http.Transport{}
+		b.Cleanup(tr.CloseIdleConnections)
+		return func() {
+			q, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+addr+"/v1/traces", bytes.NewReader(request))
+			q.Header.Set("Content-Type", "application/x-protobuf")
+			resp, err := tr.RoundTrip(q)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				b.Fatal(resp, err)
+			}
+			resp.Body.Close()
+		}
+	})
+}
+
+// cpu is the time of processors that this process took.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
