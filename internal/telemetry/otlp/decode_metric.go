@@ -11,6 +11,7 @@ import (
 const (
 	metricSize   = int64(unsafe.Sizeof(telemetry.Metric{}))
 	pointSize    = int64(unsafe.Sizeof(telemetry.Point{}))
+	countSize    = 8
 	quantileSize = int64(unsafe.Sizeof(telemetry.Quantile{}))
 )
 
@@ -115,7 +116,7 @@ func (d *Decoder) number(p *telemetry.Point, b []byte, where string) {
 func (d *Decoder) histogram(p *telemetry.Point, b []byte, where string) {
 	start, counts, floats := len(d.attrs), len(d.counts), len(d.floats)
 	c := cursor{b: b}
-	for c.next() {
+	for d.fail == nil && c.next() {
 		switch c.tag {
 		case 2<<3 | wireFixed64:
 			p.Start = when(c.num)
@@ -128,10 +129,12 @@ func (d *Decoder) histogram(p *telemetry.Point, b []byte, where string) {
 		case 6<<3 | wireLen:
 			d.fixed(&c, where, func(v uint64) { d.counts = append(d.counts, v) })
 		case 6<<3 | wireFixed64:
+			d.charge(countSize)
 			d.counts = append(d.counts, c.num)
 		case 7<<3 | wireLen:
 			d.fixed(&c, where, func(v uint64) { d.floats = append(d.floats, math.Float64frombits(v)) })
 		case 7<<3 | wireFixed64:
+			d.charge(countSize)
 			d.floats = append(d.floats, math.Float64frombits(c.num))
 		case 9<<3 | wireLen:
 			d.attr(c.raw, start, where)
@@ -140,8 +143,7 @@ func (d *Decoder) histogram(p *telemetry.Point, b []byte, where string) {
 		}
 	}
 	d.check(&c, where, ".data_points")
-	p.Attrs, p.Buckets, p.Bounds = d.since(start), d.countsSince(counts), tail(d.floats, floats)
-	d.charge(8 * int64(len(p.Bounds)))
+	p.Attrs, p.Buckets, p.Bounds = d.since(start), tail(d.counts, counts), tail(d.floats, floats)
 }
 
 func (d *Decoder) exponential(p *telemetry.Point, b []byte, where string) {
@@ -180,12 +182,13 @@ func (d *Decoder) exponential(p *telemetry.Point, b []byte, where string) {
 func (d *Decoder) buckets(b []byte, where string) (e telemetry.ExponentialBuckets) {
 	start := len(d.counts)
 	c := cursor{b: b}
-	for c.next() {
+	for d.fail == nil && c.next() {
 		switch c.tag {
 		case 1<<3 | wireVarint:
 			e.Offset = unzigzag(c.num)
 		case 2<<3 | wireLen:
-			for packed := (cursor{b: c.raw}); len(packed.b) > 0; {
+			d.charge(countSize * int64(len(c.raw))) // There are as many numbers as bytes at most.
+			for packed := (cursor{b: c.raw}); d.fail == nil && len(packed.b) > 0; {
 				var v uint64
 				if !packed.varint(&v) {
 					d.check(&packed, where, ".buckets")
@@ -194,18 +197,19 @@ func (d *Decoder) buckets(b []byte, where string) (e telemetry.ExponentialBucket
 				d.counts = append(d.counts, v)
 			}
 		case 2<<3 | wireVarint:
+			d.charge(countSize)
 			d.counts = append(d.counts, c.num)
 		}
 	}
 	d.check(&c, where, ".buckets")
-	e.Counts = d.countsSince(start)
+	e.Counts = tail(d.counts, start)
 	return e
 }
 
 func (d *Decoder) summary(p *telemetry.Point, b []byte, where string) {
 	start, quants := len(d.attrs), len(d.quants)
 	c := cursor{b: b}
-	for c.next() {
+	for d.fail == nil && c.next() {
 		switch c.tag {
 		case 2<<3 | wireFixed64:
 			p.Start = when(c.num)
@@ -216,6 +220,7 @@ func (d *Decoder) summary(p *telemetry.Point, b []byte, where string) {
 		case 5<<3 | wireFixed64:
 			p.Sum = math.Float64frombits(c.num)
 		case 6<<3 | wireLen:
+			d.charge(quantileSize)
 			d.quants = append(d.quants, d.quantile(c.raw, where))
 		case 7<<3 | wireLen:
 			d.attr(c.raw, start, where)
@@ -225,7 +230,6 @@ func (d *Decoder) summary(p *telemetry.Point, b []byte, where string) {
 	}
 	d.check(&c, where, ".data_points")
 	p.Attrs, p.Quantiles = d.since(start), tail(d.quants, quants)
-	d.charge(quantileSize * int64(len(p.Quantiles)))
 }
 
 func (d *Decoder) quantile(b []byte, where string) (q telemetry.Quantile) {
@@ -248,14 +252,13 @@ func (d *Decoder) fixed(c *cursor, where string, add func(uint64)) {
 		d.check(&cursor{b: c.raw, why: "the message is truncated within a number"}, where, ".data_points")
 		return
 	}
+	d.charge(int64(len(c.raw)))
+	if d.fail != nil {
+		return
+	}
 	for b := c.raw; len(b) > 0; b = b[8:] {
 		add(binary.LittleEndian.Uint64(b))
 	}
-}
-
-func (d *Decoder) countsSince(start int) []uint64 {
-	d.charge(8 * int64(len(d.counts)-start))
-	return tail(d.counts, start)
 }
 
 // tail is the part of a slab since start; nil for none.

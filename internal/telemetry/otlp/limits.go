@@ -51,7 +51,7 @@ type Partial struct {
 // Malformed is the error of a request that is not what it should be. Its text is for the sender.
 type Malformed struct {
 	Where  string // such as resource_spans.scope_spans.spans
-	Offset int    // of the message in the request, in bytes
+	Offset int    // where in the request it cannot be read on, in bytes
 	Why    string
 }
 
