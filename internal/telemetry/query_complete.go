@@ -106,6 +106,7 @@ func callOf(word string) (text string, back int) {
 		return word + "()", 0
 	case FuncQuantile:
 		return "quantile(0.99, )", 1
+	default:
 	}
 	return word + "()", 1
 }

@@ -348,7 +348,7 @@ func (a *Aggregation) writtenColumns() []string {
 	for i, c := range columns {
 		head, inner, call := strings.Cut(strings.TrimSuffix(c, ")"), "(")
 		_, _, known := funcOf(head)
-		if !plainField(c) && !(call && known && plainField(inner)) {
+		if written := plainField(c) || call && known && plainField(inner); !written {
 			columns[i] = "`" + c + "`"
 		}
 	}
