@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"strings"
 	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
@@ -27,3 +28,50 @@ func ParkedHints(d *api.SagaDetail) []string { return parkedHints(d) }
 
 // Wrap breaks a text into lines.
 func Wrap(text string, width int) []string { return wrap(text, width) }
+
+// WriteTrace draws a trace as atoll trace does.
+func WriteTrace(w io.Writer, t *api.Trace, width int, color, unfold, logs bool) {
+	writeTrace(w, t, traceOptions{paint: paint(color), width: width, unfold: unfold, logs: logs, zone: time.UTC})
+}
+
+// WriteFound shows what a query found as atoll traces does.
+func WriteFound(w io.Writer, f *api.Found, width int, color bool, now time.Time) {
+	writeFound(w, f, foundOptions{paint: paint(color), width: width, now: now})
+}
+
+// CriticalTimes are the times that the trace waited for each span, by its id.
+func CriticalTimes(spans []api.Span) map[string]time.Duration {
+	out := map[string]time.Duration{}
+	for _, s := range newWaterfall(spans).spans {
+		for _, c := range s.critical {
+			out[s.SpanID] += time.Duration(c[1] - c[0])
+		}
+	}
+	return out
+}
+
+// Sparkline draws values as blocks.
+func Sparkline(values []float64, room int) string { return sparkline(values, room) }
+
+// ShortNumber has few digits.
+func ShortNumber(v float64) string { return shortNumber(v) }
+
+// WritePlot draws series as atoll metrics does.
+func WritePlot(w io.Writer, s []api.Series, from, to time.Time, width int, color bool) {
+	writePlot(w, s, plotOptions{paint: paint(color), width: width, from: from, to: to, zone: time.UTC})
+}
+
+// WriteInstant shows the values of one moment.
+func WriteInstant(w io.Writer, m *api.Metrics, width int, color bool) {
+	writeInstant(w, m, plotOptions{paint: paint(color), width: width, zone: time.UTC})
+}
+
+// TopScreen is what atoll top shows.
+func TopScreen(top *api.Top, width int, color bool, sort rune, reverse bool) string {
+	o := topOptions{paint: paint(color), width: width, sort: sort, reverse: reverse}
+	lines := append([]string{topSummary("shop", top, o.paint, width, time.UTC)}, topLines(top, o)...)
+	return strings.Join(append(lines, topHelp(top, width)), "\n") + "\n"
+}
+
+// NiceTicks are the ticks of an axis.
+func NiceTicks(least, most float64, n int) []float64 { return niceScale(least, most, n).ticks }

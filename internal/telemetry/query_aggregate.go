@@ -333,6 +333,7 @@ func (s *state) value(f Func, seconds float64) Value {
 		return s.min
 	case FuncMax:
 		return s.max
+	default:
 	}
 	low, _ := s.min.Number()
 	high, _ := s.max.Number()
@@ -387,6 +388,7 @@ func CompareOrder(a, b Value) int {
 			return 2
 		case KindString:
 			return 3
+		case KindJSON:
 		}
 		return 4
 	}

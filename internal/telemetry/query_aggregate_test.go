@@ -92,6 +92,9 @@ func TestTablesSayWhatTheRowsHold(t *testing.T) {
 	if got, want := tell(t, "| rate()", telemetry.Spans, telemetry.Range{}, rows[:2]), "rate\n2"; got != want {
 		t.Errorf("without a range: got %s, want %s", got, want)
 	}
+	if got, want := tell(t, "| count() every 1s", telemetry.Spans, telemetry.Range{}, []telemetry.Row{span(-1, 1, "a"), span(-1e9, 1, "a")}), "time count\n-1000000000 2"; got != want {
+		t.Errorf("before 1970: got %s, want %s", got, want)
+	}
 	logs := []telemetry.Row{
 		{Record: &telemetry.Record{Severity: 17}}, {Record: &telemetry.Record{Severity: 14}}, {Record: &telemetry.Record{Severity: 13}},
 	}

@@ -25,7 +25,9 @@ type parser struct {
 	signal Signal
 	depth  int
 	nodes  int
-	wants  []want
+
+	wants   []want
+	columns []string // that may be sorted by, within sort
 }
 
 // want is what may stand from a place on that reaches to the end of the text.
@@ -135,7 +137,7 @@ func (p *parser) fieldName(what string) (Field, error) {
 		return p.quotedField()
 	}
 	word := p.peekWord()
-	p.note(want{kind: CompleteField, from: from}, from+len(word))
+	p.note(want{kind: CompleteField, from: from, words: p.columns}, from+len(word))
 	switch {
 	case word == "":
 		return Field{}, p.fail(from, p.tokenEnd(), "%s is missing here", what).
@@ -166,6 +168,7 @@ func (p *parser) quotedField() (Field, error) {
 	from := p.pos
 	name, _, closed := strings.Cut(p.rest()[1:], "`")
 	if !closed {
+		p.note(want{kind: CompleteField, from: from}, len(p.text))
 		return Field{}, p.fail(from, len(p.text), "a backquote that is never closed").Fix("end the name of the field with `")
 	}
 	if name == "" {

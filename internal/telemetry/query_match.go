@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 )
@@ -235,4 +236,33 @@ func (s *Span) AppendText(to []byte) []byte {
 func levelOfSeverity(n int64) Level {
 	r := Record{Severity: uint8(min(max(n, 1), 24))}
 	return r.Level()
+}
+
+// CompareRows is the order in which the query tells rows: by its sort keys, and those that are equal, or all without a sort,
+// the newest first. Rows of the same time are in the order of their ids.
+func (q *Query) CompareRows(a, b Row) int {
+	for _, o := range q.Sort {
+		x, _ := a.Field(o.Field.Name)
+		y, _ := b.Field(o.Field.Name)
+		c := CompareOrder(x, y)
+		if o.Descending {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	at, trace, span := a.place()
+	otherAt, otherTrace, otherSpan := b.place()
+	return cmp.Or(cmp.Compare(otherAt, at), bytes.Compare(trace[:], otherTrace[:]), bytes.Compare(span[:], otherSpan[:]))
+}
+
+func (r Row) place() (int64, TraceID, SpanID) {
+	switch {
+	case r.Span != nil:
+		return r.Span.Start, r.Span.TraceID, r.Span.SpanID
+	case r.Record != nil:
+		return r.Record.Time, r.Record.TraceID, r.Record.SpanID
+	}
+	return 0, TraceID{}, SpanID{}
 }

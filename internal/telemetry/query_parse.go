@@ -130,17 +130,21 @@ func (p *parser) list(what string, item func() error) error {
 }
 
 func (p *parser) sort(q *Query) error {
-	p.keyword("by")
+	if p.space(); strings.EqualFold(p.peekWord(), "by") {
+		p.pos += len("by")
+	}
+	if q.Tell != nil {
+		p.columns = q.Tell.writtenColumns()
+		defer func() { p.columns = nil }()
+	}
 	return p.list("sort keys", func() error {
 		o := Order{}
 		var err error
 		if o.Field, err = p.sortKey(); err != nil {
 			return err
 		}
-		if p.keyword("desc") {
-			o.Descending = true
-		} else {
-			p.keyword("asc")
+		if !p.keyword("asc") {
+			o.Descending = p.keyword("desc")
 		}
 		q.Sort = append(q.Sort, o)
 		return nil
@@ -334,6 +338,19 @@ func (a *Aggregation) Columns() []string {
 	}
 	for _, f := range a.Funcs {
 		columns = append(columns, f.As)
+	}
+	return columns
+}
+
+// writtenColumns are the columns as they are written after sort.
+func (a *Aggregation) writtenColumns() []string {
+	columns := a.Columns()
+	for i, c := range columns {
+		head, inner, call := strings.Cut(strings.TrimSuffix(c, ")"), "(")
+		_, _, known := funcOf(head)
+		if written := plainField(c) || call && known && plainField(inner); !written {
+			columns[i] = "`" + c + "`"
+		}
 	}
 	return columns
 }

@@ -275,10 +275,19 @@ func FuzzParseQuery(f *testing.F) {
 		f.Add(text, len(text), false)
 		f.Add(text, len(text)/2, true)
 	}
-	f.Fuzz(func(t *testing.T, text string, _ int, logs bool) {
+	f.Fuzz(func(t *testing.T, text string, cursor int, logs bool) {
 		signal := telemetry.Spans
 		if logs {
 			signal = telemetry.Logs
+		}
+		list, err := telemetry.Complete(t.Context(), text, cursor, signal, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			if c.From < 0 || c.To < c.From || c.To > len([]rune(text)) || c.Cursor > len([]rune(c.Text)) {
+				t.Fatalf("%q at %d: %+v", text, cursor, c)
+			}
 		}
 		q, err := telemetry.ParseQuery(text, signal)
 		if err != nil {
