@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -35,11 +36,26 @@ func writeData(w http.ResponseWriter, query string, data any, notes annotations.
 
 func writeError(w http.ResponseWriter, err error) {
 	kind, status := kindOf(err)
-	e := envelope{Status: "error", ErrorType: kind, Error: err.Error()}
+	e := envelope{Status: "error", ErrorType: kind, Error: textOf(err)}
 	if kind == "internal" {
 		e.Error = "the metrics cannot be read" // what lies behind is not for whoever asks
 	}
 	writeJSON(w, status, e)
+}
+
+// textOf is what Prometheus would say of an error: the place first, without a code.
+func textOf(err error) string {
+	if p, ok := errors.AsType[*badParameter](err); ok {
+		return p.Error()
+	}
+	f, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case f.Line > 0:
+		return fmt.Sprintf("%d:%d: parse error: %s", f.Line, f.Column, f.Text)
+	}
+	return f.Text
 }
 
 // kindOf is Prometheus' type of an error and its status of HTTP.

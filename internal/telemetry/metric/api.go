@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,9 @@ type badParameter struct {
 	err  error
 }
 
-func (e *badParameter) Error() string { return fmt.Sprintf("invalid parameter %q: %v", e.name, e.err) }
+func (e *badParameter) Error() string {
+	return fmt.Sprintf("invalid parameter %q: %s", e.name, textOf(e.err))
+}
 func (e *badParameter) Unwrap() error { return e.err }
 
 func (a *api) query(r *http.Request) (any, annotations.Annotations, error) {
@@ -200,6 +203,9 @@ func (a *api) selection(r *http.Request) (selection, error) {
 		if err != nil {
 			return sel, &badParameter{"match[]", queryFault(text, err)}
 		}
+		if !slices.ContainsFunc(set, func(m *labels.Matcher) bool { return !m.Matches("") }) {
+			return sel, badData("match[] must contain at least one non-empty matcher")
+		}
 		sel.sets = append(sel.sets, set)
 	}
 	if text := r.Form.Get("limit"); text != "" {
@@ -261,7 +267,7 @@ func (a *api) series(r *http.Request) (any, annotations.Annotations, error) {
 	return out, notes, err
 }
 
-var errCut = errors.New("results truncated due to limit") //nolint:gochecknoglobals // an error to compare with
+var errCut = errors.New("results truncated due to limit")
 
 func (a *api) labels(r *http.Request) (any, annotations.Annotations, error) {
 	return a.list(r, func(ctx context.Context, q storage.Querier, h *storage.LabelHints, set []*labels.Matcher) ([]string, annotations.Annotations, error) {
@@ -311,11 +317,8 @@ func (a *api) list(r *http.Request, each lister) (any, annotations.Annotations, 
 	if err != nil {
 		return nil, nil, err
 	}
-	out := make([]string, 0, len(found))
-	for n := range found {
-		out = append(out, n)
-	}
-	sort.Strings(out)
+	out := slices.AppendSeq(make([]string, 0, len(found)), maps.Keys(found))
+	slices.Sort(out)
 	if len(out) > sel.limit {
 		out = out[:sel.limit]
 		notes.Add(errCut)

@@ -163,7 +163,9 @@ func (m *metadata) otlp(name string, of *telemetry.Metric) {
 	}
 	help := of.Help[:min(len(of.Help), 1024)]
 	unit := of.Unit[:min(len(of.Unit), 64)]
-	m.set(name, func(meta *Meta) { *meta = Meta{Type: kind, Help: help, Unit: unit} })
+	m.set(name, func(meta *Meta) {
+		meta.Type, meta.Help, meta.Unit = kind, cmp.Or(help, meta.Help), cmp.Or(unit, meta.Unit)
+	})
 }
 
 func (m *metadata) all(name string) map[string]Meta {
