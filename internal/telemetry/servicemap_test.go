@@ -127,9 +127,12 @@ func TestNodesSayWhatTheyAreAndWhatCameToThem(t *testing.T) {
 		b.Add(&s)
 	}
 	want := []telemetry.Node{
-		{Name: "gateway", Kind: telemetry.NodeGateway}, {Name: "kafka", Kind: telemetry.NodeQueue, Calls: 1},
-		{Name: "mail", Kind: telemetry.NodeService}, {Name: "orders", Kind: telemetry.NodeService, Calls: 2, Errors: 1},
-		{Name: "pay", Kind: telemetry.NodeOutside, Calls: 1}, {Name: "redis", Kind: telemetry.NodeDatabase, Calls: 1},
+		{Name: "gateway", Kind: telemetry.NodeGateway},
+		{Name: "kafka", Kind: telemetry.NodeQueue, Calls: 1},
+		{Name: "mail", Kind: telemetry.NodeService},
+		{Name: "orders", Kind: telemetry.NodeService, Calls: 2, Errors: 1},
+		{Name: "pay", Kind: telemetry.NodeOutside, Calls: 1},
+		{Name: "redis", Kind: telemetry.NodeDatabase, Calls: 1},
 	}
 	if got := b.Map().Nodes; !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)

@@ -99,8 +99,12 @@ func filled() spans {
 		{
 			Resource: orders, Scope: &telemetry.Scope{Name: "atoll"}, TraceID: one, SpanID: telemetry.SpanID{1}, Name: "GET /orders/{id}", Kind: telemetry.KindServer,
 			Start: at, Duration: int64(250 * time.Millisecond), Status: telemetry.StatusOK, Attrs: []telemetry.Attr{
-				text("atoll.caller", "gateway"), {Key: "http.response.status_code", Value: telemetry.Int(200)}, {Key: "cached", Value: telemetry.Bool(true)},
-				{Key: "big", Value: telemetry.Int(math.MaxInt64)}, {Key: "share", Value: telemetry.Float(0.5)}, {Key: "nan", Value: telemetry.Float(math.NaN())},
+				text("atoll.caller", "gateway"),
+				{Key: "http.response.status_code", Value: telemetry.Int(200)},
+				{Key: "cached", Value: telemetry.Bool(true)},
+				{Key: "big", Value: telemetry.Int(math.MaxInt64)},
+				{Key: "share", Value: telemetry.Float(0.5)},
+				{Key: "nan", Value: telemetry.Float(math.NaN())},
 				{Key: "list", Value: telemetry.JSON(`["a",1]`)},
 			},
 		},

@@ -129,7 +129,7 @@ func (a *api) query(r *http.Request) (any, annotations.Annotations, error) {
 		out, notes = encodeResult(res.Value), res.Warnings
 		return nil
 	})
-	return out, notes, asParameter("query", err)
+	return out, notes, ofQuery(err)
 }
 
 func (a *api) queryRange(r *http.Request) (any, annotations.Annotations, error) {
@@ -156,13 +156,13 @@ func (a *api) queryRange(r *http.Request) (any, annotations.Annotations, error) 
 		out, notes = encodeResult(res.Value), res.Warnings
 		return nil
 	})
-	return out, notes, asParameter("query", err)
+	return out, notes, ofQuery(err)
 }
 
-// asParameter says of a syntax error which parameter has it.
-func asParameter(name string, err error) error {
+// ofQuery says of a syntax error which parameter has it.
+func ofQuery(err error) error {
 	if fault.CodeOf(err) == fault.CodeMetricQuery {
-		return &badParameter{name, err}
+		return &badParameter{"query", err}
 	}
 	return err
 }
@@ -350,12 +350,12 @@ func (a *api) metadata(r *http.Request) (any, annotations.Annotations, error) {
 
 func (a *api) format(r *http.Request) (any, annotations.Annotations, error) {
 	text, err := a.s.Parse(r.Form.Get("query"))
-	return text, nil, asParameter("query", err)
+	return text, nil, ofQuery(err)
 }
 
 func (a *api) exemplars(r *http.Request) (any, annotations.Annotations, error) {
 	if _, err := a.s.Parse(r.Form.Get("query")); err != nil {
-		return nil, nil, asParameter("query", err)
+		return nil, nil, ofQuery(err)
 	}
 	return []any{}, nil, nil // none are kept
 }

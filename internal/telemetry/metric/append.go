@@ -70,7 +70,8 @@ func (s *Store) writer(ctx context.Context) *writer {
 	}
 }
 
-func (w *writer) undo() { _ = w.app.Rollback() } //nolint:errcheck // nothing can be done about it, and the first error is told
+// undo gives the transaction up. Nothing can be done about an error of that, and the first one is told.
+func (w *writer) undo() { _ = w.app.Rollback() }
 
 // commit writes the transaction. From here on it survives the end of the process, but not yet that of the machine.
 func (w *writer) commit() error {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
@@ -186,7 +187,7 @@ func (l *limits) checkLabels(ls labels.Labels) error {
 		n++
 		long = long || len(lb.Value) > l.opts.MaxLabelValue || len(lb.Name) > 256
 	})
-	if n > l.opts.MaxLabels || long || ls.Get(labels.MetricName) == "" {
+	if n > l.opts.MaxLabels || long || ls.Get(model.MetricNameLabel) == "" {
 		return errLabels
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/otlptranslator"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -81,7 +82,7 @@ func pointLabels(name string, r *telemetry.Resource, attrs []telemetry.Attr) (la
 		}
 		ls = append(ls, labels.Label{Name: key, Value: value})
 	}
-	ls = append(ls, labels.Label{Name: labels.MetricName, Value: name})
+	ls = append(ls, labels.Label{Name: model.MetricNameLabel, Value: name})
 	if r != nil && r.Service != "" {
 		ls = append(ls, labels.Label{Name: LabelService, Value: strings.ToValidUTF8(r.Service, "\uFFFD")})
 	}
@@ -94,7 +95,7 @@ func pointLabels(name string, r *telemetry.Resource, attrs []telemetry.Attr) (la
 // with is a series of the metric's family: the name with a suffix, and one label more if it has a name.
 func with(b *labels.Builder, base labels.Labels, name, label, value string) labels.Labels {
 	b.Reset(base)
-	b.Set(labels.MetricName, name)
+	b.Set(model.MetricNameLabel, name)
 	if label != "" {
 		b.Set(label, value)
 	}

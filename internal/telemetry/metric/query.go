@@ -73,7 +73,7 @@ func (s *Store) ranged(
 }
 
 func (s *Store) run(
-	ctx context.Context, query string, use func(*promql.Result) error, make func(context.Context) (promql.Query, error),
+	ctx context.Context, query string, use func(*promql.Result) error, begin func(context.Context) (promql.Query, error),
 ) error {
 	if len(query) > maxQuery {
 		return fault.New(fault.CodeMetricLimit, "the query is longer than %d bytes", maxQuery)
@@ -83,7 +83,7 @@ func (s *Store) run(
 		return err
 	}
 	defer done()
-	q, err := make(ctx)
+	q, err := begin(ctx)
 	if err != nil {
 		return queryFault(query, err)
 	}

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -101,9 +102,7 @@ func alertsJSON(info RuleInfo) []alertOut {
 	out := []alertOut{}
 	for _, al := range info.Active {
 		ls := map[string]string{}
-		for k, v := range al.Labels {
-			ls[k] = v
-		}
+		maps.Copy(ls, al.Labels)
 		ls["alertname"] = info.Name
 		out = append(out, alertOut{
 			Labels: ls, Annotations: orEmpty(al.Annotations), State: al.State, ActiveAt: al.Since,

@@ -4,7 +4,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -93,7 +93,7 @@ func TestScrapesKeepWhatATargetShows(t *testing.T) {
 				t.Errorf("asked for %s of %s, %s", r.URL.Path, r.Host, r.Header.Get("Accept"))
 			}
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-			io.WriteString(w, "# HELP jobs How many.\n# TYPE jobs counter\njobs_total{service=\"mine\",q=\"a\"} 3\nlat_bucket{le=\"1\"} 2\n")
+			fmt.Fprint(w, "# HELP jobs How many.\n# TYPE jobs counter\njobs_total{service=\"mine\",q=\"a\"} 3\nlat_bucket{le=\"1\"} 2\n")
 		})
 		sc := scrape(t, nil, metric.Target{Service: "orders", Replica: "orders-1", Dial: p.dial, Path: "metrics"})
 		after(time.Second)
@@ -116,8 +116,10 @@ func TestScrapesReadOpenMetricsAndGzip(t *testing.T) {
 			w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
-			io.WriteString(z, "# TYPE jobs counter\njobs_total 7\n# EOF\n")
-			z.Close()
+			fmt.Fprint(z, "# TYPE jobs counter\njobs_total 7\n# EOF\n")
+			if err := z.Close(); err != nil {
+				t.Error(err)
+			}
 		})
 		sc := scrape(t, nil, metric.Target{Service: "orders", Dial: p.dial, Path: "/metrics"})
 		after(time.Second)
@@ -129,7 +131,7 @@ func TestASeriesThatVanishesEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var body atomic.Value
 		body.Store("a 1\nb 2\n")
-		p := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body.Load().(string)) })
+		p := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body.Load().(string)) })
 		sc := scrape(t, nil, metric.Target{Service: "orders", Dial: p.dial, Path: "/"})
 		after(time.Second)
 		sc.expect(t, `{__name__=~"a|b"}`, "__name__=a service=orders 1", "__name__=b service=orders 2")
@@ -144,7 +146,7 @@ func TestASeriesThatVanishesEnds(t *testing.T) {
 
 func TestATargetThatIsGoneEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a 1\n") })
+		p := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a 1\n") })
 		one := metric.Target{Service: "orders", Replica: "1", Dial: p.dial, Path: "/"}
 		two := metric.Target{Service: "orders", Replica: "2", Dial: p.dial, Path: "/"}
 		sc := scrape(t, nil, one, two, two)
@@ -166,9 +168,9 @@ func TestAScrapeThatFailsIsDownAndEndsItsSeries(t *testing.T) {
 	}{
 		"status":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "418"},
 		"redirect":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "302"},
-		"text":      {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a 1\n}{\n") }, "read metrics"},
-		"large":     {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("# c\n", 300)) }, "larger"},
-		"samples":   {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a 1\nb 1\nc 1\nd 1\n") }, "too many samples"},
+		"text":      {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a 1\n}{\n") }, "read metrics"},
+		"large":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("# c\n", 300)) }, "larger"},
+		"samples":   {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a 1\nb 1\nc 1\nd 1\n") }, "too many samples"},
 		"too slow":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline"},
 		"cut short": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {
@@ -180,7 +182,7 @@ func TestAScrapeThatFailsIsDownAndEndsItsSeries(t *testing.T) {
 						tt.h(w, r)
 						return
 					}
-					io.WriteString(w, "a 1\n")
+					fmt.Fprint(w, "a 1\n")
 				})
 				sc := scrape(t, &metric.ScrapeOptions{MaxBytes: 1000, Samples: 3}, metric.Target{Service: "orders", Dial: p.dial, Path: "/"})
 				after(time.Second)
@@ -240,7 +242,11 @@ func FuzzExposition(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { s.Close() })
+	f.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			f.Error(err)
+		}
+	})
 	f.Fuzz(func(t *testing.T, text []byte, open bool) {
 		form := "text/plain"
 		if open {
