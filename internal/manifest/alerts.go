@@ -27,7 +27,7 @@ type Alert struct {
 	Spans    string            `key:"spans" doc:"Query about spans that ends in one function, such as: service = orders | quantile(0.99, duration) by service. Each row of its table is an alert of its own."`
 	Logs     string            `key:"logs" doc:"Query about log records that ends in one function, such as: \"card refused\" | count() by service. Each row of its table is an alert of its own."`
 	SLO      *SLO              `key:"slo" doc:"An objective for the requests of a service. It alerts when the error budget is used up too fast, by several windows and burn rates."`
-	Above    *Threshold        `key:"above" doc:"It is wrong when the result is more than this: a number, a share such as 5%, or a time span such as 800ms."`
+	Above    *Threshold        `key:"above" doc:"It is wrong when the result is more than this: a number, a share such as 5%, or a time span such as 800ms. Time spans count in seconds, also those of spans."`
 	Below    *Threshold        `key:"below" doc:"It is wrong when the result is less than this."`
 	For      Duration          `key:"for" default:"0s" doc:"How long it must have been wrong, without a break, before the alert fires."`
 	Within   Duration          `key:"within" default:"5m" doc:"Only of spans and logs: over how much of the past the query is asked; from 10s to 24h."`
@@ -50,9 +50,9 @@ type alertPlace struct {
 // SLO is an objective for the requests of a service: those at the gateway and those by other services.
 type SLO struct {
 	Service   string   `key:"service" required:"true" doc:"Name of the service."`
-	Objective Percent  `key:"objective" required:"true" doc:"Share of the requests that must be good, such as 99.9%. A request is good that was not answered by a 5xx or by nothing."`
+	Objective Percent  `key:"objective" required:"true" doc:"Share of the requests that must be good, such as 99.9%. A request is good that was answered, and not with a 5xx."`
 	Latency   Duration `key:"latency" doc:"A request is good only if it took no longer than this."`
-	Window    Duration `key:"window" default:"720h" doc:"Over how much time the objective is meant; from 24h to 2160h. What is kept of metrics (telemetry.metrics.age) must reach over a tenth of it."`
+	Window    Duration `key:"window" default:"720h" doc:"Over how much time the objective is meant; from 168h to 2160h. What is kept of metrics (telemetry.metrics.age) must reach over a tenth of it."`
 }
 
 // Alerting is who is told of alerts, and how often.

@@ -9,8 +9,8 @@ import (
 
 func TestThresholdsAndSharesAreReadInTheUnitsTheyAreWrittenIn(t *testing.T) {
 	for text, want := range map[string]manifest.Threshold{
-		"0.05": {Value: 0.05}, "-3": {Value: -3}, ".5": {Value: 0.5}, "1e3": {Value: 1000}, "5%": {Value: 0.05}, "-0.1%": {Value: -0.001},
-		"800ms": {Value: 0.8, Time: true}, "2s": {Value: 2, Time: true}, "1.5m": {Value: 90, Time: true}, "2h": {Value: 7200, Time: true},
+		"0.05": {Value: 0.05}, "-3": {Value: -3}, ".5": {Value: 0.5}, "1e3": {Value: 1000}, "5%": {Value: 0.05, Unit: manifest.UnitShare}, "-0.1%": {Value: -0.001, Unit: manifest.UnitShare},
+		"800ms": {Value: 0.8, Unit: manifest.UnitSeconds}, "2s": {Value: 2, Unit: manifest.UnitSeconds}, "1.5m": {Value: 90, Unit: manifest.UnitSeconds}, "2h": {Value: 7200, Unit: manifest.UnitSeconds},
 	} {
 		var got manifest.Threshold
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {

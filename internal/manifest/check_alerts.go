@@ -18,7 +18,7 @@ const (
 	minWithin    = Duration(10 * time.Second)
 	maxWithin    = Duration(24 * time.Hour)
 	maxFor       = Duration(7 * 24 * time.Hour)
-	minSLOWindow = Duration(24 * time.Hour)
+	minSLOWindow = Duration(7 * 24 * time.Hour)
 	maxSLOWindow = Duration(90 * 24 * time.Hour)
 	minRepeat    = Duration(time.Minute)
 	longestShare = 10 // of a window, what the longest of the windows that alert is

@@ -110,10 +110,20 @@ const thresholdPattern = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?(%
 
 var thresholdForm = regexp.MustCompile(`^([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(%|ms|s|m|h)?$`)
 
+// Unit is what a threshold counts in.
+type Unit string
+
+// The units.
+const (
+	UnitNone    Unit = ""
+	UnitShare   Unit = "share"   // a ratio: 1 is all
+	UnitSeconds Unit = "seconds" // a time span
+)
+
 // Threshold is a number that a query's result is compared with: 0.05, 5% or 800ms.
 type Threshold struct {
 	Value float64 // of a share the ratio, of a time span its seconds
-	Time  bool    // it is a time span
+	Unit  Unit
 }
 
 // UnmarshalText reads "0.05", "5%" or "800ms".
@@ -131,10 +141,10 @@ func (t *Threshold) UnmarshalText(text []byte) error {
 	case "":
 		*t = Threshold{Value: v}
 	case "%":
-		*t = Threshold{Value: v / 100}
+		*t = Threshold{Value: v / 100, Unit: UnitShare}
 	default:
 		seconds := map[string]float64{"ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-		*t = Threshold{Value: v * seconds[m[2]], Time: true}
+		*t = Threshold{Value: v * seconds[m[2]], Unit: UnitSeconds}
 	}
 	return nil
 }
