@@ -168,19 +168,22 @@ func span(d time.Duration) string {
 // of durations, ascending, without the last, which is +Inf: a latency counts as the next bound above it, since nothing is known between two bounds.
 func (s *SLO) Bad(window time.Duration, bounds []float64) string {
 	selector := metricRequests + "_count{service=" + strconv.Quote(s.Service) + `,http_response_status_code=~"5.."}`
-	failed := "(sum(increase(" + selector + "[" + window.String() + "])) or vector(0))"
+	failed := "(sum(increase(" + selector + "[" + seconds(window) + "])) or vector(0))"
 	at := s.bound(bounds)
 	if s.Latency <= 0 || at < 0 {
 		return failed
 	}
 	fast := metricRequests + "_bucket{service=" + strconv.Quote(s.Service) + `,http_response_status_code!~"5..",le=~"` + leForm(bounds[at]) + `"}`
-	return s.All(window) + " - (sum(increase(" + fast + "[" + window.String() + "])) or vector(0))"
+	return s.All(window) + " - (sum(increase(" + fast + "[" + seconds(window) + "])) or vector(0))"
 }
 
 // All counts all requests.
 func (s *SLO) All(window time.Duration) string {
-	return "sum(increase(" + metricRequests + "_count{service=" + strconv.Quote(s.Service) + "}[" + window.String() + "]))"
+	return "sum(increase(" + metricRequests + "_count{service=" + strconv.Quote(s.Service) + "}[" + seconds(window) + "]))"
 }
+
+// seconds is a window as PromQL has it.
+func seconds(window time.Duration) string { return strconv.Itoa(int(window.Seconds())) + "s" }
 
 // bound is the index of the smallest bound that is no less than the latency, or -1: then every request that ends is fast enough for all that is known.
 func (s *SLO) bound(bounds []float64) int {
