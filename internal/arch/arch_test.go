@@ -11,7 +11,7 @@ const module = "github.com/atollhq/atoll/"
 
 // capabilities are the rooms that hold nouns and decisions. Below each lie its drivers and its test suite.
 func capabilities() []string {
-	return []string{"replica", "relay", "gateway", "mesh", "telemetry", "database", "source", "bus", "webhook", "saga"}
+	return []string{"replica", "relay", "gateway", "mesh", "telemetry", "database", "source", "bus", "webhook", "saga", "alert"}
 }
 
 // mayImport tells whether a package of ours may import another. Both are paths without the module; a is not b.
@@ -91,7 +91,7 @@ func TestTheLatticeForbidsWhatItShould(t *testing.T) {
 		"internal/relay internal/gateway", "internal/manifest internal/replica", "internal/fault internal/manifest",
 		"internal/cli internal/database/postgres", "internal/cli internal/control", "internal/control internal/platform",
 		"sdk internal/relay", "cmd/atoll internal/platform", "internal/gateway internal/relay/std", "internal/control/api internal/telemetry",
-		"internal/database/postgres internal/database/sqlite", "internal/platform internal/cli",
+		"internal/database/postgres internal/database/sqlite", "internal/platform internal/cli", "internal/alert internal/telemetry", "internal/alert internal/alert/notify",
 	} {
 		from, to, _ := strings.Cut(pair, " ")
 		if mayImport(from, to) {

@@ -33,6 +33,9 @@ var (
 func (c *checker) check() {
 	c.name(lookup(c.root, "app"), c.app.Name, "an application")
 	c.events()
+	c.telemetry()
+	c.alerts()
+	c.alerting()
 	c.gateway()
 	c.routes()
 	for _, s := range c.app.Services {
@@ -79,6 +82,7 @@ func (c *checker) service(s *Service) {
 	if s.Limits.CPU < 0 {
 		c.add(c.fault(lookup(n, "limits", "cpu"), fault.CodeBadValue, "a limit of processors cannot be negative").Fix("write cpu: 0.5"))
 	}
+	c.scrape(s, n)
 	c.publishes(s, n)
 	c.subscribes(s, n)
 	c.schedules(s, n)
@@ -367,6 +371,7 @@ func (c *checker) ports() {
 			owner[n] = "the gateway"
 		}
 	}
+	c.otlpPorts(owner)
 	for _, s := range c.app.Services {
 		if s.Port == 0 {
 			continue

@@ -341,6 +341,10 @@ func wanted(t reflect.Type) string {
 		return "a size"
 	case t == reflect.TypeFor[JSON]():
 		return "any value"
+	case t == reflect.TypeFor[Percent]():
+		return "a share"
+	case t == reflect.TypeFor[Threshold]():
+		return "a number, a share or a time span"
 	case shortForm(t) != "":
 		return shortForm(t) + " or a mapping"
 	case isText(t):
@@ -381,6 +385,10 @@ func example(f field) string {
 		return "50/s per address"
 	case t == reflect.TypeFor[Database]():
 		return "sqlite"
+	case t == reflect.TypeFor[Percent]():
+		return "99.9%"
+	case t == reflect.TypeFor[Threshold]():
+		return "0.05"
 	case t == reflect.TypeFor[Cron]():
 		return "'0 7 * * mon-fri'"
 	case shortForm(t) != "":

@@ -94,6 +94,7 @@ func (l *loader) load(environ []string) *App {
 	d.structure(l.root, reflect.ValueOf(l.app).Elem(), field{key: "atoll.yaml"})
 	l.services(d, over)
 	l.sagas()
+	l.alerts()
 	l.settle()
 	(&checker{loader: l}).check()
 	return l.app
@@ -134,7 +135,7 @@ func (l *loader) layOver(root *yaml.Node, d *decoder) overlaid {
 	}
 	out.services = value(chosen, "services")
 	top := &yaml.Node{Kind: yaml.MappingNode, Line: chosen.Line, Column: chosen.Column}
-	for _, key := range []string{"gateway", "postgres", "events", "saga_store"} {
+	for _, key := range []string{"gateway", "postgres", "events", "saga_store", "telemetry", "alerts", "alerting"} {
 		if v := value(chosen, key); v != nil {
 			top.Content = append(top.Content, keyNode(chosen, key), v)
 		}

@@ -41,7 +41,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 	}
 	reference := manifest.Reference()
-	for _, key := range []string{"trusted_proxies", "start_limit", "try_timeout", "issuer", "origins", "also", "saga_store", "pivot", "at_once"} {
+	for _, key := range []string{"trusted_proxies", "start_limit", "try_timeout", "issuer", "origins", "also", "saga_store", "pivot", "at_once", "otlp", "objective", "repeat"} {
 		if !strings.Contains(reference, "`"+key+"`") {
 			t.Errorf("the reference lacks %s", key)
 		}

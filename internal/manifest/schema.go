@@ -88,6 +88,10 @@ func alternatives(t reflect.Type) []string {
 		return []string{"event", "cron"}
 	case reflect.TypeFor[SagaStep]():
 		return []string{"do", "child", "wait", "sleep", "until"}
+	case reflect.TypeFor[Alert]():
+		return []string{"metrics", "spans", "logs", "slo"}
+	case reflect.TypeFor[Notify]():
+		return []string{"webhook", "slack", "email"}
 	}
 	return nil
 }
@@ -133,6 +137,8 @@ func words(t reflect.Type) (pattern string, number bool) {
 		return databasePattern, false
 	case reflect.TypeFor[Limit]():
 		return limitPattern, false
+	case reflect.TypeFor[Percent]():
+		return percentPattern, false
 	}
 	return "", false
 }
@@ -150,6 +156,9 @@ func (s schemer) schema(t reflect.Type, partial, free bool) object {
 	}
 	if t == reflect.TypeFor[JSON]() {
 		return object{}
+	}
+	if t == reflect.TypeFor[Threshold]() {
+		return object{"anyOf": []any{object{"type": "string", "pattern": thresholdPattern + "|" + variable}, object{"type": "number"}}}
 	}
 	if t == reflect.TypeFor[Cron]() {
 		return object{"type": "string"}

@@ -17,6 +17,9 @@ type App struct {
 	Events       Events                 `key:"events" doc:"Where events are kept, and for how long."`
 	SagaFiles    []string               `key:"sagas" doc:"Files of saga definitions, such as sagas/*.yaml (globs are allowed); each defines one saga."`
 	SagaStore    SagaStore              `key:"saga_store" doc:"Where the instances of sagas are kept, and for how long."`
+	Telemetry    Telemetry              `key:"telemetry" doc:"Traces, metrics and logs: where they come in, how long they are kept, where they go on to."`
+	Alerts       map[string]*Alert      `key:"alerts" doc:"Alerts by name, beside the default ones: a query and a threshold, or an objective for a service."`
+	Alerting     Alerting               `key:"alerting" doc:"Who is told of alerts."`
 	Environments map[string]Environment `key:"environments" doc:"Overlays by name, chosen by --environment: what they set replaces what stands above; maps are merged, lists are replaced."`
 
 	Dir         string            `key:"-"` // absolute path of the folder of atoll.yaml
@@ -31,6 +34,9 @@ type Environment struct {
 	Postgres  string              `key:"postgres" doc:"Override of postgres."`
 	Events    *Events             `key:"events" doc:"Overrides of events."`
 	SagaStore *SagaStore          `key:"saga_store" doc:"Overrides of saga_store."`
+	Telemetry *Telemetry          `key:"telemetry" doc:"Overrides of telemetry."`
+	Alerts    map[string]*Alert   `key:"alerts" doc:"Overrides of alerts by name, and further alerts."`
+	Alerting  *Alerting           `key:"alerting" doc:"Overrides of alerting."`
 	Services  map[string]*Service `key:"services" doc:"Overrides of services, by the service's name; any key of a service but its name may be overridden."`
 }
 
@@ -55,6 +61,7 @@ type Service struct {
 	Protocol   Protocol                `key:"protocol" enum:"http,grpc,tcp" default:"http" doc:"What the service speaks on its port."`
 	Port       int                     `key:"port" doc:"The port of a program that insists on one. Without it each replica gets a free one, in PORT."`
 	Ready      Readiness               `key:"ready" default:"tcp" doc:"When a replica counts as ready: a path that answers 2xx to GET, grpc (the gRPC health service), or tcp (the port accepts)."`
+	Metrics    string                  `key:"metrics" doc:"Path that metrics are read from, in the text format of Prometheus, on the service's port."`
 	Calls      []Call                  `key:"calls" doc:"Services that this one may call; each gives NAME_URL and NAME_ADDR. Nothing else can be called."`
 	Publishes  []Publish               `key:"publishes" doc:"Topics that this service may publish events to, by POST to EVENTS_URL/TOPIC or over NATS_URL; each a name or a mapping. Nothing else can be published."`
 	Subscribes map[string]Subscription `key:"subscribes" doc:"Topics whose events come to this service, each with the path that takes them, with nats, or with a mapping."`
