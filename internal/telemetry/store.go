@@ -22,6 +22,13 @@ const (
 	Logs  Signal = "logs" // records, events among them
 )
 
+// History is what Follow begins with: the last rows, at most so many where Last is not 0, none where it is negative, and not
+// older than Since where that is set.
+type History struct {
+	Last  int
+	Since time.Time
+}
+
 // Range is a span of time, from its first moment to before its last. A zero time is no bound.
 type Range struct{ From, To time.Time }
 
@@ -61,9 +68,12 @@ type Store interface {
 	Trace(ctx context.Context, id TraceID) ([]Span, error)
 	// Traces looks up traces whose id begins with a prefix of at least 4 hexadecimal digits, the newest first, at most 10.
 	Traces(ctx context.Context, prefix string) ([]TraceID, error)
-	// Follow calls yield with rows as they are appended, until ctx ends. One who reads too slowly loses rows; missed is
-	// how many since the call before.
-	Follow(ctx context.Context, s Signal, q *Query, yield func(row Row, missed int64) error) error
+	// Scan calls yield with all rows that where chooses in r, the oldest first. Rows that come meanwhile are left out.
+	Scan(ctx context.Context, s Signal, r Range, where Expr, yield func(Row) error) error
+	// Follow calls yield with rows as they are appended, until ctx or the store ends; before them with those that are there
+	// already, the oldest first: h says which. No row is left out between the two, and none comes twice. One who reads too
+	// slowly loses rows; missed is how many since the call before.
+	Follow(ctx context.Context, s Signal, q *Query, h History, yield func(row Row, missed int64) error) error
 	// Fields lists the fields that rows of r have, at most limit, the most common first.
 	Fields(ctx context.Context, s Signal, r Range, prefix string, limit int) ([]FieldInfo, error)
 	// Values lists values of a field, at most limit, the most common first.

@@ -17,10 +17,8 @@ import (
 
 // over runs do over the segments of a signal in a range, on all processors, the newest segments first. A block that turns out to be
 // torn is set aside, and counts for nothing.
-func (s *Store) over(ctx context.Context, signal telemetry.Signal, r telemetry.Range, do func(ctx context.Context, seg segment) error) error {
+func (s *Store) over(ctx context.Context, signal telemetry.Signal, snap *snapshot, r telemetry.Range, do func(ctx context.Context, seg segment) error) error {
 	t := s.table(signal)
-	snap := t.snapshot()
-	defer snap.release()
 	from, to := nanos(r)
 	list := snap.segments(from, to)
 	slices.SortStableFunc(list, func(a, b segment) int {
@@ -108,13 +106,10 @@ func trim(list []place, limit int) []place {
 }
 
 // gather looks for the newest rows that where chooses.
-func (s *Store) gather(ctx context.Context, signal telemetry.Signal, r telemetry.Range, where telemetry.Expr, limit int, found func([]place) error) (telemetry.Reach, error) {
+func (s *Store) gather(ctx context.Context, signal telemetry.Signal, snap *snapshot, r telemetry.Range, where telemetry.Expr, limit int, found func([]place) error) (telemetry.Reach, error) {
 	n := &newest{limit: limit}
 	from, to := nanos(r)
-	t := s.table(signal)
-	snap := t.snapshot() // held until the rows are read, beside the one that over takes
-	defer snap.release()
-	err := s.over(ctx, signal, r, func(ctx context.Context, seg segment) error {
+	err := s.over(ctx, signal, snap, r, func(ctx context.Context, seg segment) error {
 		if _, last := seg.span(); last < n.floor() {
 			return nil
 		}
@@ -175,7 +170,9 @@ func (s *Store) Find(ctx context.Context, signal telemetry.Signal, r telemetry.R
 	if !sorted {
 		enough = telemetry.MaxSorted
 	}
-	return s.gather(ctx, signal, r, q.Where, enough, func(places []place) error {
+	snap := s.table(signal).snapshot()
+	defer snap.release()
+	return s.gather(ctx, signal, snap, r, q.Where, enough, func(places []place) error {
 		if sorted {
 			return s.deliver(signal, places, yield)
 		}
@@ -258,8 +255,10 @@ func (s *Store) Trace(ctx context.Context, id telemetry.TraceID) ([]telemetry.Sp
 	where := &telemetry.Compare{
 		Field: telemetry.Field{Name: telemetry.FieldTrace}, Op: telemetry.OpEqual, Value: telemetry.String(id.String()),
 	}
+	snap := s.spans.snapshot()
+	defer snap.release()
 	var spans []telemetry.Span
-	_, err := s.gather(ctx, telemetry.Spans, telemetry.Range{}, where, telemetry.MaxSorted, func(places []place) error {
+	_, err := s.gather(ctx, telemetry.Spans, snap, telemetry.Range{}, where, telemetry.MaxSorted, func(places []place) error {
 		return s.deliver(telemetry.Spans, places, func(row telemetry.Row) error {
 			spans = append(spans, *row.Span)
 			return nil
@@ -294,7 +293,9 @@ func (s *Store) Traces(ctx context.Context, prefix string) ([]telemetry.TraceID,
 	}
 	latest := map[telemetry.TraceID]int64{}
 	var mu sync.Mutex
-	err = s.over(ctx, telemetry.Spans, telemetry.Range{}, func(_ context.Context, seg segment) error {
+	snap := s.spans.snapshot()
+	defer snap.release()
+	err = s.over(ctx, telemetry.Spans, snap, telemetry.Range{}, func(_ context.Context, seg segment) error {
 		return traceIDs(seg, func(id telemetry.TraceID, at int64) {
 			if string(id[:len(begin)]) != string(begin) || !strings.HasPrefix(id.String(), prefix) {
 				return

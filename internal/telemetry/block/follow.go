@@ -20,19 +20,27 @@ type followers struct {
 }
 
 type follower struct {
-	signal telemetry.Signal
 	query  *telemetry.Query
 	rows   chan telemetry.Row
 	missed atomic.Int64
 }
 
-// Follow calls yield with rows as they are appended, until ctx or the store ends.
-func (s *Store) Follow(ctx context.Context, signal telemetry.Signal, q *telemetry.Query, yield func(telemetry.Row, int64) error) error {
-	f := &follower{signal: signal, query: q, rows: make(chan telemetry.Row, maxFollowed)}
-	if !s.followers.add(f) {
-		return nil
+// Follow calls yield with what h chooses of the rows that are there, then with rows as they are appended.
+func (s *Store) Follow(ctx context.Context, signal telemetry.Signal, q *telemetry.Query, h telemetry.History, yield func(telemetry.Row, int64) error) error {
+	t := s.table(signal)
+	f := &follower{query: q, rows: make(chan telemetry.Row, maxFollowed)}
+	// The keeper tells followers under the same lock under which it puts rows into memory, so each row is in one of the two.
+	t.mu.RLock()
+	snap := t.snapshotLocked()
+	there := t.followers.add(f)
+	t.mu.RUnlock()
+	defer t.followers.remove(f)
+	history := func(row telemetry.Row) error { return yield(row, 0) }
+	err := s.history(ctx, signal, snap, q, h, history)
+	snap.release()
+	if err != nil || !there {
+		return err
 	}
-	defer s.followers.remove(f)
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,6 +54,21 @@ func (s *Store) Follow(ctx context.Context, signal telemetry.Signal, q *telemetr
 			}
 		}
 	}
+}
+
+func (s *Store) history(ctx context.Context, signal telemetry.Signal, snap *snapshot, q *telemetry.Query, h telemetry.History, yield func(telemetry.Row) error) error {
+	r := telemetry.Range{From: h.Since}
+	switch {
+	case h.Last < 0:
+		return nil
+	case h.Last == 0:
+		return s.scan(ctx, signal, snap, r, q.Where, yield)
+	}
+	_, err := s.gather(ctx, signal, snap, r, q.Where, h.Last, func(places []place) error {
+		slices.Reverse(places)
+		return s.deliver(signal, places, yield)
+	})
+	return err
 }
 
 func (f *followers) add(one *follower) bool {
@@ -67,6 +90,9 @@ func (f *followers) remove(one *follower) {
 func (f *followers) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
 	f.closed = true
 	for _, one := range f.list {
 		close(one.rows)
@@ -78,12 +104,12 @@ func (f *followers) close() {
 func (f *followers) tell(spans []telemetry.Span, records []telemetry.Record) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	if f.closed {
+		return
+	}
 	for _, one := range f.list {
-		if one.signal == telemetry.Spans {
-			for i := range spans {
-				one.offer(telemetry.Row{Span: &spans[i]})
-			}
-			continue
+		for i := range spans {
+			one.offer(telemetry.Row{Span: &spans[i]})
 		}
 		for i := range records {
 			one.offer(telemetry.Row{Record: &records[i]})

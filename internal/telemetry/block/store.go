@@ -57,7 +57,6 @@ type Store struct {
 	spans, logs *table
 	drops       *drops
 	limits      atomic.Pointer[limits]
-	followers   followers
 
 	stop    chan struct{}
 	tidy    chan struct{} // asks for a look at age and size
@@ -132,9 +131,6 @@ func (s *Store) Append(ctx context.Context, b *telemetry.Batch) error {
 			err = errors.Join(err, <-r.done)
 		}
 	}
-	if err == nil {
-		s.followers.tell(spans, records)
-	}
 	return err
 }
 
@@ -143,7 +139,8 @@ func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.stop)
-		s.followers.close()
+		s.spans.followers.close()
+		s.logs.followers.close()
 		s.spans.stopTaking()
 		s.logs.stopTaking()
 		s.running.Wait()

@@ -236,6 +236,18 @@ func find(t *testing.T, s *block.Store, signal telemetry.Signal, r telemetry.Ran
 	return out
 }
 
+func scan(t *testing.T, s *block.Store, signal telemetry.Signal, r telemetry.Range, q *telemetry.Query) []string {
+	t.Helper()
+	var out []string
+	if err := s.Scan(t.Context(), signal, r, q.Where, func(row telemetry.Row) error {
+		out = append(out, canonical(row))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func queries(signal telemetry.Signal) []string {
 	both := []string{
 		"", "service = orders", "service != orders", "service = orders and host.name = h0", "host.name = own or host.name = h1",
@@ -322,6 +334,9 @@ func agree(t *testing.T, w *world, s *block.Store) {
 			want := w.expect(signal, r, q)
 			q.Limit = 1 << 30
 			compareRows(t, string(signal)+" "+text, find(t, s, signal, r, q), want, false)
+			scanned := scan(t, s, signal, r, q)
+			slices.Reverse(scanned)
+			compareRows(t, string(signal)+" scan "+text, scanned, want, true)
 			q.Limit = 7
 			compareRows(t, string(signal)+" "+text+" | limit 7", find(t, s, signal, r, q), want[:min(7, len(want))], true)
 		}
@@ -496,7 +511,7 @@ func TestWhatIsFollowedComesAndASlowFollowerIsToldWhatItMissed(t *testing.T) {
 	var missed int64
 	begun := make(chan error, 1)
 	go func() {
-		begun <- s.Follow(ctx, telemetry.Spans, q, func(row telemetry.Row, m int64) error {
+		begun <- s.Follow(ctx, telemetry.Spans, q, telemetry.History{Last: -1}, func(row telemetry.Row, m int64) error {
 			missed += m
 			select {
 			case rows <- canonical(row):

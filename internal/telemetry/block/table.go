@@ -32,6 +32,8 @@ type table struct {
 	log    *slog.Logger
 	wal    wal
 
+	followers followers
+
 	taking   sync.RWMutex // held for reading while a request is handed over
 	stopped  bool         // guarded by taking
 	requests chan *request
@@ -321,6 +323,7 @@ func (t *table) insert(r *request) {
 		for i := range chunk {
 			t.active.addSpan(&chunk[i])
 		}
+		t.followers.tell(chunk, nil)
 		t.mu.Unlock()
 	}
 	for chunk := range slices.Chunk(r.records, insertAtOnce) {
@@ -328,6 +331,7 @@ func (t *table) insert(r *request) {
 		for i := range chunk {
 			t.active.addRecord(&chunk[i])
 		}
+		t.followers.tell(nil, chunk)
 		t.mu.Unlock()
 	}
 }
@@ -403,6 +407,11 @@ type snapshot struct {
 func (t *table) snapshot() *snapshot {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	return t.snapshotLocked()
+}
+
+// snapshotLocked is snapshot for one who holds mu.
+func (t *table) snapshotLocked() *snapshot {
 	s := &snapshot{blocks: slices.Clone(t.blocks), torn: slices.Clone(t.torn)}
 	for _, b := range s.blocks {
 		b.acquire()

@@ -15,7 +15,9 @@ func (s *Store) Tell(ctx context.Context, signal telemetry.Signal, r telemetry.R
 	var reach telemetry.Reach
 	var mu sync.Mutex
 	from, to := nanos(r)
-	err := s.over(ctx, signal, r, func(ctx context.Context, seg segment) error {
+	snap := s.table(signal).snapshot()
+	defer snap.release()
+	err := s.over(ctx, signal, snap, r, func(ctx context.Context, seg segment) error {
 		t := newTeller(seg, signal, r, q.Tell)
 		looked, err := search(ctx, seg, signal, q.Where, from, to, t.page)
 		if err != nil || !looked {
