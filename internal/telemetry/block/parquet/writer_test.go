@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -20,6 +21,9 @@ func TestLargeGroupIsReadByBoth(t *testing.T) {
 			columns = append(columns, c)
 		}
 	}
+	random := make([]byte, benchRows*16)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	columns = append(columns, parquet.Column{Name: "random", Type: parquet.Fixed16, Fixed: random})
 	tb := &table{groups: []part{{rows: benchRows, columns: columns}}}
 	data, crc, err := tb.write(8192)
 	if err != nil {
