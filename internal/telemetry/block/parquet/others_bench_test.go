@@ -14,7 +14,7 @@ import (
 
 // theirs drives parquet-go the fastest way that we found: a column behind the other, by values of which those of dictionaries are made once.
 type theirs struct {
-	w       *pq.Writer
+	w       *pq.GenericWriter[any]
 	columns []parquet.Column
 	place   []int // in its schema, which it sorts by name
 	dicts   [][]pq.Value
@@ -28,7 +28,7 @@ func newTheirs(columns []parquet.Column, level zstdgo.EncoderLevel) *theirs {
 		root[c.Name] = pq.Compressed(pq.Optional(theirNode(&c)), &zstd.Codec{Level: level})
 	}
 	schema := pq.NewSchema("spans", root)
-	t.w = pq.NewWriter(io.Discard, schema, pq.BloomFilters(pq.SplitBlockFilter(10, "trace_id")))
+	t.w = pq.NewGenericWriter[any](io.Discard, schema, pq.BloomFilters(pq.SplitBlockFilter(10, "trace_id")))
 	for i, c := range columns {
 		leaf, _ := schema.Lookup(c.Name)
 		t.place[i] = leaf.ColumnIndex
