@@ -127,6 +127,11 @@ func Open(dir string, o *Options) (*Store, error) {
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
 	})
 	s.sync = newSyncer(filepath.Join(dir, "wal"), filepath.Join(dir, "wbl"))
+	for _, d := range []string{dir, filepath.Dir(dir)} { // the names of what was made
+		if err := syncFile(d); err != nil {
+			return nil, errors.Join(fmt.Errorf("sync folder of metrics: %w", err), s.db.Close())
+		}
+	}
 	return s, nil
 }
 
