@@ -137,7 +137,8 @@ func lostMetrics(t *testing.T, disk *powerfs.Disk, acked int) []string {
 			t.Fatal(err)
 		}
 		if len(table.Series) != 1 || table.Series[0].Points[0].V != float64(acked) {
-			problems = append(problems, fmt.Sprintf("%s: %v, but %d were acknowledged: some are lost", query, table.Series, acked))
+			problems = append(problems, fmt.Sprintf("%s: %v, but %d were acknowledged: some are lost; set aside: %q",
+				query, table.Series, acked, s.Stats().Torn))
 		}
 	}
 	return problems
