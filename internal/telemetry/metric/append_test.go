@@ -17,7 +17,7 @@ func TestNamesAndLabelsAreThoseOfPrometheus(t *testing.T) {
 		telemetry.Metric{Resource: res, Name: "http.server.active_requests", Unit: "{request}", Kind: telemetry.Sum, Points: []telemetry.Point{{
 			Time: at, Value: 3, Attrs: []telemetry.Attr{
 				str("http.request.method", "GET"), str("service", "mine"), str("9lives", "yes"), str("__name__", "evil"),
-				str("a.b", "1"), str("a_b", "2"), str("empty", ""),
+				str("a_b", "2"), str("a.b", "1"), str("empty", ""),
 				{Key: "n", Value: telemetry.Int(7)},
 			},
 		}}},

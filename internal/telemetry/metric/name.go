@@ -65,22 +65,13 @@ func labelName(key string) (string, error) {
 // pointLabels are the labels of a point: its attributes, whose it is, and the metric's name. Values whose keys become the
 // same name are joined by semicolons, in the order of their keys.
 func pointLabels(name string, r *telemetry.Resource, attrs []telemetry.Attr) (labels.Labels, error) {
-	ls := make([]labels.Label, 0, len(attrs)+3)
-	sorted := slices.SortedStableFunc(slices.Values(attrs), func(a, b telemetry.Attr) int { return cmp.Compare(a.Key, b.Key) })
-	for _, a := range sorted {
-		value := strings.ToValidUTF8(a.Value.Text(), "\uFFFD")
-		if value == "" {
-			continue
-		}
-		key, err := labelName(a.Key)
-		if err != nil {
-			return labels.EmptyLabels(), err
-		}
-		if i := slices.IndexFunc(ls, func(l labels.Label) bool { return l.Name == key }); i >= 0 {
-			ls[i].Value += ";" + value
-			continue
-		}
-		ls = append(ls, labels.Label{Name: key, Value: value})
+	ls, joined, err := attrLabels(make([]labels.Label, 0, len(attrs)+3), attrs)
+	if joined { // which is rare, and only then the order counts
+		sorted := slices.SortedStableFunc(slices.Values(attrs), func(a, b telemetry.Attr) int { return cmp.Compare(a.Key, b.Key) })
+		ls, _, err = attrLabels(ls[:0], sorted)
+	}
+	if err != nil {
+		return labels.EmptyLabels(), err
 	}
 	ls = append(ls, labels.Label{Name: model.MetricNameLabel, Value: name})
 	if r != nil && r.Service != "" {
@@ -90,6 +81,27 @@ func pointLabels(name string, r *telemetry.Resource, attrs []telemetry.Attr) (la
 		ls = append(ls, labels.Label{Name: LabelReplica, Value: strings.ToValidUTF8(r.Replica, "\uFFFD")})
 	}
 	return labels.New(ls...), nil
+}
+
+// attrLabels adds a label for each attribute that has a value. joined tells whether keys became the same name.
+func attrLabels(ls []labels.Label, attrs []telemetry.Attr) (out []labels.Label, joined bool, err error) {
+	for _, a := range attrs {
+		value := strings.ToValidUTF8(a.Value.Text(), "\uFFFD")
+		if value == "" {
+			continue
+		}
+		key, err := labelName(a.Key)
+		if err != nil {
+			return nil, false, err
+		}
+		if i := slices.IndexFunc(ls, func(l labels.Label) bool { return l.Name == key }); i >= 0 {
+			ls[i].Value += ";" + value
+			joined = true
+			continue
+		}
+		ls = append(ls, labels.Label{Name: key, Value: value})
+	}
+	return ls, joined, nil
 }
 
 // with is a series of the metric's family: the name with a suffix, and one label more if it has a name.

@@ -127,6 +127,11 @@ func Open(dir string, o *Options) (*Store, error) {
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
 	})
 	s.sync = newSyncer(filepath.Join(dir, "wal"), filepath.Join(dir, "wbl"))
+	for _, d := range []string{dir, filepath.Dir(dir)} { // the names of what was made
+		if err := syncFile(d); err != nil {
+			return nil, errors.Join(fmt.Errorf("sync folder of metrics: %w", err), s.db.Close())
+		}
+	}
 	return s, nil
 }
 
@@ -141,6 +146,9 @@ func (s *Store) openDB(dir string) error {
 	t.OutOfOrderTimeWindow = s.opts.OutOfOrder.Milliseconds()
 	t.StripeSize = 1 << 10
 	t.WALSegmentSize = 16 << 20
+	// A file of chunks is made as large as it may become and cut when it is complete. The cut is not synced, and after a power cut the
+	// whole size counts for the limit of the disk, which would take blocks for it.
+	t.MaxBlockChunkSegmentSize = 4 << 20
 	t.WALCompression = "snappy"
 	t.HeadChunksWriteBufferSize = 256 << 10
 	t.SeriesLifecycleCallback = s.limits

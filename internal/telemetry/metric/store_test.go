@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -251,5 +252,52 @@ func TestAppendsSideBySideAreAllKept(t *testing.T) {
 	wg.Wait()
 	if got := instantAt(t, s, `sum(count_over_time(g[1m]))`, noon.Add(time.Second)); !slices.Equal(got, []string{"160"}) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// fill appends a sample of many series every third minute for some hours of synthetic time.
+func fill(t *testing.T, s *metric.Store, hours int) {
+	t.Helper()
+	batch := make([]telemetry.Metric, 100)
+	for minute := range hours * 20 {
+		for i := range batch {
+			v := float64((minute*7919 + i*104729) % 1000003) // which compresses badly
+			batch[i] = gauge("orders", "g", time.Now(), v, str("i", strconv.Itoa(i)))
+		}
+		if n := add(t, s, batch...); n != 0 {
+			t.Fatalf("%d dropped", n)
+		}
+		synctest.Wait() // for the database, which may write a block
+		<-time.After(3 * time.Minute)
+	}
+}
+
+func TestTheOldestGoesWhenTheDiskIsFullOrItIsTooOld(t *testing.T) {
+	for name, o := range map[string]metric.Options{"size": {Bytes: 300_000}, "age": {Age: 4 * time.Hour}, "neither": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				o.Now = time.Now
+				start := time.Now()
+				s := openIn(t, dir, &o)
+				fill(t, s, 12)
+				st := s.Stats()
+				if name == "neither" {
+					if !st.Oldest.Equal(start) || st.Bytes < 350_000 {
+						t.Errorf("the oldest is of %s, in %d bytes", st.Oldest, st.Bytes)
+					}
+					return
+				}
+				if kept := time.Since(st.Oldest); kept > 6*time.Hour || kept < time.Hour {
+					t.Errorf("%s are kept, in %d bytes", kept, st.Bytes)
+				}
+				if name == "size" && st.Bytes > o.Bytes*3/2 {
+					t.Errorf("%d bytes are kept", st.Bytes)
+				}
+				if got := instantAt(t, s, "count(g)", time.Now()); !slices.Equal(got, []string{"100"}) {
+					t.Errorf("the newest: %q", got)
+				}
+			})
+		})
 	}
 }
