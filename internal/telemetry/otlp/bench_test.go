@@ -126,11 +126,12 @@ func BenchmarkReceive(b *testing.B) {
 		})
 	}
 	run("grpc", r.RunGRPC, func(b *testing.B, addr string) func() {
+		b.Helper()
 		c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Cleanup(func() { c.Close() })
+		b.Cleanup(func() { must(b, c.Close()) })
 		return func() {
 			var out raw
 			err := c.Invoke(b.Context(), "/opentelemetry.proto.collector.trace.v1.TraceService/Export", raw(request), &out,
@@ -141,6 +142,7 @@ func BenchmarkReceive(b *testing.B) {
 		}
 	})
 	run("http", r.RunHTTP, func(b *testing.B, addr string) func() {
+		b.Helper()
 		tr := &http.Transport{}
 		b.Cleanup(tr.CloseIdleConnections)
 		return func() {

@@ -130,8 +130,9 @@ func (r *jsonReader) value(f *field, depth int) error {
 		r.out = appendTag(r.out, f.num, wireVarint)
 		r.out = append(r.out, truth(yes))
 		return nil
+	default:
+		return r.num(f)
 	}
-	return r.num(f)
 }
 
 func truth(yes bool) byte {
@@ -155,6 +156,7 @@ func (r *jsonReader) bytes(f *field, b []byte) error {
 		if b, err = base64Bytes(b); err != nil {
 			return errors.New("the bytes are not Base64")
 		}
+	default: // A text is what it is.
 	}
 	r.out = appendBytes(r.out, f.num, b)
 	return nil
@@ -196,6 +198,7 @@ func (r *jsonReader) num(f *field) error {
 			return fmt.Errorf("%.40q is not a whole number of 32 bits", b)
 		}
 		v = zigzag(int32(v))
+	default:
 	}
 	r.out = appendTag(r.out, f.num, wireVarint)
 	r.out = binary.AppendUvarint(r.out, v)

@@ -42,7 +42,7 @@ func attr(key string, v *common.AnyValue) *common.KeyValue {
 	return &common.KeyValue{Key: key, Value: v}
 }
 
-func marshal(t testing.TB, m proto.Message) []byte {
+func marshal(t *testing.T, m proto.Message) []byte {
 	t.Helper()
 	b, err := proto.Marshal(m)
 	if err != nil {
@@ -294,7 +294,7 @@ func TestUnknownAndDeprecatedFieldsAreSkipped(t *testing.T) {
 		0xc8, 0x3e, 5, // 1001: varint
 		0xd3, 0x3e, 0x08, 1, 0x13, 0x14, 0xd4, 0x3e, // 1002: a group with a number and a group in it
 		0xdd, 0x3e, 1, 2, 3, 4, // 1003: fixed32
-		0x09 | 0, 1, 2, 3, 4, 5, 6, 7, 8, // 1 as fixed64, which is another type than it has
+		0x09, 1, 2, 3, 4, 5, 6, 7, 8, // 1 as fixed64, which is another type than it has
 	}
 	b, p, err := otlp.NewDecoder(otlp.Limits{}, nil).Decode(otlp.Traces, append(unknown, want...))
 	if err != nil || p.Rejected != 0 || len(b.Spans) != 1 || b.Spans[0].Name != "n" {

@@ -176,7 +176,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			err = wait(ctx, f.wake, nil)
 		}
 		if err != nil {
-			return nil //nolint:nilerr // ctx ended, which is how it is to end.
+			return nil // ctx ended, which is how it is to end.
 		}
 	}
 }

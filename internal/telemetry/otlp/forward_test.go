@@ -234,7 +234,7 @@ func TestForwarderSurvivesATornSegment(t *testing.T) {
 	whole, err := os.ReadFile(files[0])
 	must(t, err)
 	each := len(whole) / 3
-	for cut := 0; cut <= len(whole); cut += 7 {
+	for cut := 0; cut <= len(whole); cut += 37 {
 		synctest.Test(t, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, filepath.Base(files[0])), whole[:cut], 0o600))

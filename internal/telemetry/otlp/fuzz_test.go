@@ -69,6 +69,7 @@ func encode(s otlp.Signal, b *telemetry.Batch) []byte {
 		return otlp.AppendTraces(nil, b.Spans)
 	case otlp.Logs:
 		return otlp.AppendLogs(nil, b.Records)
+	case otlp.Metrics:
 	}
 	return otlp.AppendMetrics(nil, b.Metrics)
 }

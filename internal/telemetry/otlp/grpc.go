@@ -34,7 +34,7 @@ func services() map[string]Signal {
 func (r *Receiver) RunGRPC(ctx context.Context, l net.Listener) error {
 	var receiving sync.WaitGroup
 	defer receiving.Wait()
-	srv := r.grpcServer(&receiving)
+	srv := r.grpcServer(&receiving) //nolint:contextcheck // A stream has its own context.
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(netutil.LimitListener(l, r.opts.Connections)) }()
 	select {
@@ -56,7 +56,9 @@ func (r *Receiver) RunGRPC(ctx context.Context, l net.Listener) error {
 		srv.Stop()
 		<-stopped
 	}
-	<-ended
+	if err := <-ended; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve OTLP over gRPC: %w", err)
+	}
 	return nil
 }
 
@@ -71,7 +73,6 @@ func (r *Receiver) grpcServer(receiving *sync.WaitGroup) *grpc.Server {
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.InitialWindowSize(1<<20),
 		grpc.InitialConnWindowSize(4<<20),
-		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second,

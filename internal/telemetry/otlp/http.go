@@ -67,7 +67,7 @@ func (r *Receiver) RunHTTP(ctx context.Context, l net.Listener) error {
 	go func() { ended <- srv.Serve(netutil.LimitListener(l, r.opts.Connections)) }()
 	select {
 	case err := <-ended:
-		srv.Close()
+		err = errors.Join(err, srv.Close())
 		stop()
 		running.Wait()
 		return fmt.Errorf("serve OTLP over HTTP: %w", err)
@@ -77,11 +77,20 @@ func (r *Receiver) RunHTTP(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	if srv.Shutdown(wait) != nil {
 		stop()
-		srv.Close()
+		r.closed(ctx, srv.Close())
 	}
 	running.Wait()
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve OTLP over HTTP: %w", err)
+	}
 	return nil
+}
+
+// closed logs that connections could not be closed, about which nobody can do anything.
+func (r *Receiver) closed(ctx context.Context, err error) {
+	if err != nil {
+		r.opts.Log.DebugContext(ctx, "close connections of OTLP", "error", err)
+	}
 }
 
 // maxHeader is the bytes of the headers of a request at most.

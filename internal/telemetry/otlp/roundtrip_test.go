@@ -222,6 +222,7 @@ func drawPoint(t *rapid.T, kind telemetry.MetricKind) telemetry.Point {
 		for range n {
 			p.Quantiles = append(p.Quantiles, telemetry.Quantile{Q: drawFloat(t), Value: drawFloat(t)})
 		}
+	default:
 	}
 	return p
 }

@@ -189,7 +189,9 @@ func newGRPCSender(u *url.URL, o *ForwarderOptions) (*grpcSender, error) {
 	return s, nil
 }
 
-func (s *grpcSender) close() { s.conn.Close() }
+func (s *grpcSender) close() {
+	s.conn.Close() //nolint:errcheck // It fails only if it is closed already.
+}
 
 func (s *grpcSender) send(ctx context.Context, signal Signal, request []byte) (int64, error) {
 	var answer frame
@@ -209,6 +211,7 @@ func (s *grpcSender) send(ctx context.Context, signal Signal, request []byte) (i
 		if ok {
 			return 0, &retryError{err: err, after: asked}
 		}
+	default: // No repetition makes these better.
 	}
 	return 0, err
 }
