@@ -2,11 +2,11 @@ package alert
 
 import (
 	"cmp"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/atollhq/atoll/internal/fault"
 )
@@ -41,6 +41,9 @@ type Matcher struct {
 
 var matcherForm = regexp.MustCompile(`^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(?s:(.*?))\s*$`)
 
+// plainValue is one that needs no quotes.
+var plainValue = regexp.MustCompile(`^[\pL\pN_./:-]+$`)
+
 // ParseMatcher reads label=value, label!=value, label=~"form" or label!~"form"; the quotes may be left out. The error is a *fault.Error.
 func ParseMatcher(text string) (Matcher, error) {
 	p := matcherForm.FindStringSubmatch(text)
@@ -61,6 +64,8 @@ func (m *Matcher) prepare() error {
 		return fault.New(fault.CodeSilenceInvalid, format, args...)
 	}
 	switch {
+	case !utf8.ValidString(m.Value):
+		return invalid("the value of a matcher is UTF-8 text").Fix("write it as such")
 	case m.Label == "" || len(m.Label) > maxText || len(m.Value) > maxText:
 		return invalid("a matcher names a label and a value of at most %d bytes", maxText).Fix("write LABEL=VALUE, such as service=orders")
 	case m.Op == MatchEqual || m.Op == MatchNotEqual:
@@ -94,10 +99,11 @@ func (m *Matcher) Matches(l Labels) bool {
 
 // String is the matcher as it is written.
 func (m Matcher) String() string {
-	if strings.ContainsAny(m.Value, " \t\"") || m.form != nil || m.Value == "" {
-		return fmt.Sprintf("%s%s%q", m.Label, m.Op, m.Value)
+	value := m.Value
+	if !plainValue.MatchString(value) {
+		value = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 	}
-	return m.Label + string(m.Op) + m.Value
+	return m.Label + string(m.Op) + value
 }
 
 // Silence keeps alerts from being told of. They are shown all the same.

@@ -39,6 +39,7 @@ type App interface {
 	EventBus
 	Webhooks
 	Sagas
+	Alerts
 }
 
 //go:embed openapi.yaml

@@ -57,6 +57,7 @@ func (s *server) operations() map[string]handlerFunc {
 	maps.Copy(all, s.busOperations())
 	maps.Copy(all, s.webhookOperations())
 	maps.Copy(all, s.sagaOperations())
+	maps.Copy(all, s.alertOperations())
 	return all
 }
 
@@ -127,11 +128,11 @@ func statusOf(code fault.Code) int {
 		return http.StatusForbidden
 	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown,
 		fault.CodeTopicUnknown, fault.CodeSubscriptionUnknown, fault.CodeDeadLetterUnknown, fault.CodeOffsetGone, fault.CodeWebhookUnknown,
-		fault.CodeSagaUnknown, fault.CodeSagaInstanceUnknown:
+		fault.CodeSagaUnknown, fault.CodeSagaInstanceUnknown, fault.CodeAlertUnknown, fault.CodeSilenceUnknown:
 		return http.StatusNotFound
 	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue,
 		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress,
-		fault.CodeSagaReason:
+		fault.CodeSagaReason, fault.CodeSilenceInvalid:
 		return http.StatusBadRequest
 	case fault.CodeEventTooLarge:
 		return http.StatusRequestEntityTooLarge

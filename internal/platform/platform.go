@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/atollhq/atoll/internal/alert"
 	"github.com/atollhq/atoll/internal/bus"
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
@@ -62,6 +64,7 @@ type Platform struct {
 	bus        *eventBus
 	outboxes   *outboxes
 	sagas      *sagas
+	alerts     atomic.Pointer[alert.Engine] // nil until it runs
 	databases  *databases
 	supervisor *replica.Supervisor
 	edge       *edge
