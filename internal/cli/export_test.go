@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"strings"
 	"time"
@@ -75,3 +76,11 @@ func TopScreen(top *api.Top, width int, color bool, sort rune, reverse bool) str
 
 // NiceTicks are the ticks of an axis.
 func NiceTicks(least, most float64, n int) []float64 { return niceScale(least, most, n).ticks }
+
+// TopLoop shows services on a screen of some size.
+func TopLoop(
+	ctx context.Context, ask func(context.Context) (*api.Top, error), keys <-chan rune, ticks <-chan time.Time, width, height int, draw func(string),
+) error {
+	s := topScreen{app: "shop", sort: 'r', zone: time.UTC}
+	return s.loop(ctx, ask, keys, ticks, func(s *topScreen) { draw(s.draw(width, height)) })
+}

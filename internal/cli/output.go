@@ -266,3 +266,18 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// statusText shows a status of HTTP.
+func statusText(p paint, status int, failed bool) string {
+	text := fmt.Sprint(status)
+	if status == 0 {
+		text = "-"
+	}
+	switch {
+	case failed || status >= 500:
+		return p.red(text)
+	case status >= 400:
+		return p.yellow(text)
+	}
+	return text
+}

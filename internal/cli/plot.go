@@ -248,8 +248,8 @@ func usualStep(points []api.Point) time.Duration {
 
 // mark writes the letter of a series near its end, so that it is known without colours.
 func (p *plot) mark(s *api.Series, i int, o plotOptions, y scale) {
-	for n := len(s.Points) - 1; n >= 0; n-- {
-		x, py, ok := p.place(s.Points[n], o, y)
+	for _, pt := range slices.Backward(s.Points) {
+		x, py, ok := p.place(pt, o, y)
 		if !ok {
 			continue
 		}

@@ -65,6 +65,14 @@ func (o foundOptions) moment(t time.Time) string {
 	return t.Format("01-02 " + clock)
 }
 
+// id is a trace's id, whole where there is room.
+func (o foundOptions) id(id string) string {
+	if o.width > 0 && o.width < wide+32 {
+		return id[:min(shortID, len(id))]
+	}
+	return id
+}
+
 func tracesTable(traces []api.TraceSummary, o foundOptions) *table {
 	t := &table{right: map[int]bool{1: true, 5: true}}
 	head := []string{"TIME", "DURATION", "SERVICE", "NAME", "STATUS", "SPANS", "TRACE"}
@@ -75,7 +83,7 @@ func tracesTable(traces []api.TraceSummary, o foundOptions) *table {
 	for i := range traces {
 		s := &traces[i]
 		t.add(o.moment(s.Time), durationText(time.Duration(s.DurationNS)), o.paint.hue(s.Service, clean(s.Service)), clean(s.Name),
-			o.outcome(s.Status, s.Errors), strconv.Itoa(s.Spans), s.TraceID[:min(shortID, len(s.TraceID))])
+			o.outcome(s.Status, s.Errors), strconv.Itoa(s.Spans), o.id(s.TraceID))
 	}
 	t.squeeze(o.width, 2, 14, clip)
 	t.squeeze(o.width, 3, 14, clip)
@@ -89,7 +97,7 @@ func spanTable(spans []api.Span, o foundOptions) *table {
 	for i := range spans {
 		s := &spans[i]
 		t.add(o.moment(s.Time), durationText(time.Duration(s.DurationNS)), o.paint.hue(s.Service, clean(s.Service)), clean(s.Name), s.Kind,
-			o.outcome(s.Status, 0), s.TraceID[:min(shortID, len(s.TraceID))], clean(s.StatusText))
+			o.outcome(s.Status, 0), o.id(s.TraceID), clean(s.StatusText))
 	}
 	t.fit(o.width, "TEXT", "KIND")
 	t.squeeze(o.width, 3, 12, clip)

@@ -89,8 +89,7 @@ func (w *waterfall) link(byID map[string]int) {
 // cutCircles makes a root of the first span of each circle.
 func (w *waterfall) cutCircles(order []int) {
 	reached := make([]bool, len(w.spans))
-	var reach func(stack []int)
-	reach = func(stack []int) {
+	reach := func(stack []int) {
 		for len(stack) > 0 {
 			i := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]

@@ -83,6 +83,14 @@ type Trace struct {
 	Records []Record `json:"records,omitempty"`
 }
 
+// TracesQuery asks for traces.
+type TracesQuery struct {
+	Query    string // in the query language; empty for all
+	From, To time.Time
+	Limit    int  // 0 means the query's own
+	Spans    bool // the spans that the query chooses, and not their traces
+}
+
 // Found is what a query about spans found: traces, or spans where they were asked for, or a table if the query has functions.
 type Found struct {
 	Traces []TraceSummary `json:"traces,omitempty"`

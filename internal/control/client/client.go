@@ -116,7 +116,12 @@ func (c *Client) exchange(req *http.Request) (*http.Response, error) {
 	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Code == "" {
 		return nil, fmt.Errorf("control API answered %s", resp.Status)
 	}
-	return nil, fault.New(p.Code, "%s", p.Detail).Fix("%s", p.Remedy)
+	return nil, problemFault(&p)
+}
+
+// problemFault is the fault that a problem document tells of.
+func problemFault(p *fault.Problem) *fault.Error {
+	return fault.New(p.Code, "%s", p.Detail).Fix("%s", p.Remedy)
 }
 
 // App describes the application.
@@ -157,20 +162,6 @@ func (c *Client) Scale(ctx context.Context, service string, replicas int) error 
 // Stop lets the application end; it returns before it has.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)
-}
-
-// Traces lists the newest traces.
-func (c *Client) Traces(ctx context.Context, limit int) ([]telemetry.HopSummary, error) {
-	var out struct{ Traces []telemetry.HopSummary }
-	err := c.do(ctx, http.MethodGet, "/v1/traces?limit="+strconv.Itoa(limit), nil, &out)
-	return out.Traces, err
-}
-
-// Trace returns the spans of a trace by their start.
-func (c *Client) Trace(ctx context.Context, id string) ([]telemetry.HopSpan, error) {
-	var out struct{ Spans []telemetry.HopSpan }
-	err := c.do(ctx, http.MethodGet, "/v1/traces/"+url.PathEscape(id), nil, &out)
-	return out.Spans, err
 }
 
 // Logs calls yield with the records that q chooses, until there are no more, or ctx ends where q follows.
