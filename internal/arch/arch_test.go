@@ -41,6 +41,8 @@ func mayImport(a, b string) bool {
 		return false
 	case roomB == "manifest":
 		return true
+	case roomA == roomB && strings.HasPrefix(b, a+"/") && isDriver(a, roomA): // what lies within a driver is its own
+		return true
 	case roomA == roomB && slices.Contains(capabilities(), roomA):
 		// A driver imports its capability's root, never the other way, and no driver another, but for the suite.
 		return b == roomB || a != roomA && strings.HasSuffix(b, "test")

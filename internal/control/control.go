@@ -13,7 +13,6 @@ import (
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
-	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 // App is a running application, as the API needs it. Its methods may be called by many goroutines at once. A
@@ -31,11 +30,9 @@ type App interface {
 	Reload(ctx context.Context) fault.List
 	// Stop begins to end the application and returns at once.
 	Stop()
-	// Logs and Events call yield until there is nothing more, ctx ends, or yield fails.
-	Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error
+	// Events calls yield until there is nothing more, ctx ends, or yield fails.
 	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
-	Traces(limit int) []telemetry.HopSummary
-	Trace(id string) []telemetry.HopSpan
+	Telemetry
 	EventBus
 	Webhooks
 	Sagas

@@ -13,14 +13,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
-	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 const (
@@ -47,13 +44,11 @@ func (s *server) operations() map[string]handlerFunc {
 		"POST /v1/services/{service}/scale":   s.scale,
 		"GET /v1/replicas":                    s.replicas,
 		"GET /v1/findings":                    s.findings,
-		"GET /v1/logs":                        s.logs,
 		"GET /v1/events":                      s.events,
-		"GET /v1/traces":                      s.traces,
-		"GET /v1/traces/{trace}":              s.trace,
 		"POST /v1/reload":                     s.reload,
 		"POST /v1/stop":                       s.stop,
 	}
+	maps.Copy(all, s.telemetryOperations())
 	maps.Copy(all, s.busOperations())
 	maps.Copy(all, s.webhookOperations())
 	maps.Copy(all, s.sagaOperations())
@@ -78,6 +73,9 @@ func NewHandler(app App, log *slog.Logger) http.Handler {
 	for pattern, h := range s.operations() {
 		mux.Handle(pattern, s.adapt(h))
 	}
+	// What programs of others read has the shapes that they expect, errors too.
+	mux.Handle("/prometheus/", app.Prometheus("/prometheus"))
+	mux.Handle("/jaeger/", app.Jaeger("/jaeger"))
 	mux.Handle("/", s.adapt(func(_ http.ResponseWriter, r *http.Request) error {
 		return fault.New(fault.CodeNoSuchOperation, "the control API has no %s %s", r.Method, r.URL.Path).
 			Fix("see the operations in docs/reference/control-api.yaml")
@@ -269,24 +267,6 @@ func (s *server) stop(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *server) traces(w http.ResponseWriter, r *http.Request) error {
-	limit, err := number(r, "limit", 20)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, map[string]any{"traces": s.app.Traces(int(min(limit, 1000)))})
-}
-
-func (s *server) trace(w http.ResponseWriter, r *http.Request) error {
-	id := strings.ToLower(r.PathValue("trace"))
-	spans := s.app.Trace(id)
-	if len(spans) == 0 {
-		return fault.New(fault.CodeTraceUnknown, "there is no trace %s in memory", id).
-			Fix("list those there are with atoll trace; only the newest spans are kept")
-	}
-	return writeJSON(w, map[string]any{"spans": spans})
-}
-
 // number reads a query parameter that is a whole number.
 func number(r *http.Request, name string, otherwise int64) (int64, error) {
 	text := r.URL.Query().Get(name)
@@ -298,45 +278,6 @@ func number(r *http.Request, name string, otherwise int64) (int64, error) {
 		return 0, fault.New(fault.CodeBadRequest, "%s=%q is not a number", name, text).Fix("write a whole number")
 	}
 	return n, nil
-}
-
-func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
-	q, err := parseLogQuery(r)
-	if err != nil {
-		return err
-	}
-	write := stream(w)
-	return s.app.Logs(r.Context(), q, func(record *telemetry.Line) error { return write(record) })
-}
-
-func parseLogQuery(r *http.Request) (*telemetry.LineQuery, error) {
-	v := r.URL.Query()
-	q := &telemetry.LineQuery{Services: v["service"], Follow: v.Get("follow") == "true"}
-	if text := v.Get("since"); text != "" {
-		at, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			return nil, fault.New(fault.CodeBadRequest, "since=%q is not a time", text).Fix("write it as in RFC 3339")
-		}
-		q.Since = at
-	}
-	if text := v.Get("level"); text != "" {
-		level, err := telemetry.ParseLevel(text)
-		if err != nil {
-			return nil, err
-		}
-		q.Level = level
-	}
-	if text := v.Get("grep"); text != "" {
-		re, err := regexp.Compile(text)
-		if err != nil {
-			return nil, fault.New(fault.CodeBadRequest, "grep=%q is not a regular expression: %s", text, err).
-				Fix("write it in RE2 syntax; a literal bracket or dot needs a backslash")
-		}
-		q.Grep = re
-	}
-	last, err := number(r, "last", 0)
-	q.Last = int(last)
-	return q, err
 }
 
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {

@@ -19,7 +19,6 @@ import (
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/replica"
-	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 var _ control.App = (*Platform)(nil)
@@ -261,18 +260,7 @@ func (p *Platform) Scale(ctx context.Context, service string, replicas int) erro
 	return p.supervisor.Scale(ctx, service, replicas)
 }
 
-// Logs reads log records.
-func (p *Platform) Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
-	return p.logs.Read(ctx, q, yield)
-}
-
 // Events reads what happened.
 func (p *Platform) Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error {
 	return p.events.read(ctx, after, follow, yield)
 }
-
-// Traces lists the newest traces.
-func (p *Platform) Traces(limit int) []telemetry.HopSummary { return p.ring.Traces(limit) }
-
-// Trace lists the spans of a trace.
-func (p *Platform) Trace(id string) []telemetry.HopSpan { return p.ring.Trace(id) }

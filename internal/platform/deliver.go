@@ -112,21 +112,22 @@ func (p *Platform) delivered(sub *subscriber, d bus.Delivery, trace relay.Trace,
 	if status == 0 {
 		status = map[bool]int{true: http.StatusNoContent, false: http.StatusGatewayTimeout}[o.Verdict == bus.Accepted]
 	}
-	span := telemetry.HopSpan{
-		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "event",
-		Caller: d.Event.Extension(bus.AttributePublisher), Service: sub.service, Replica: o.By, Method: http.MethodPost, Path: sub.path,
-		Route: d.Event.Topic, Status: status, Tries: d.Attempt, BytesIn: int64(len(d.Event.Data)),
+	seen := &sighting{
+		kind: hopEvent, trace: trace, start: began, duration: time.Since(began), service: sub.service, replica: o.By,
+		name: "process " + d.Event.Topic, spanKind: telemetry.KindConsumer, status: status, method: http.MethodPost, route: d.Event.Topic,
+		attrs: []telemetry.Attr{
+			text(attrHopKind, hopEvent), text(attrCaller, d.Event.Extension(bus.AttributePublisher)), text("messaging.system", system),
+			text("messaging.operation.type", "process"), text("messaging.destination.name", d.Event.Topic),
+			text("messaging.consumer.group.name", sub.name), text("messaging.message.id", d.Event.ID),
+			whole64("messaging.message.body.size", int64(len(d.Event.Data))), whole64("atoll.attempt", int64(d.Attempt)),
+		},
 	}
 	if sub.direct {
-		span.Method, span.Path = "NATS", "deliver."+d.Event.Topic
+		seen.method = "NATS"
+	} else {
+		seen.attrs = append(seen.attrs, text("url.path", sub.path), whole64("http.response.status_code", int64(status)))
 	}
-	if trace.Parent != (relay.SpanID{}) {
-		span.ParentID = trace.Parent.String()
-	}
-	p.ring.Add(span)
-	if span.Failed() && o.By != "" {
-		p.errors.add(o.By)
-	}
+	p.saw(seen)
 }
 
 // deadLetter tells of an event that was given up.

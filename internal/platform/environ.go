@@ -8,6 +8,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/replica"
 )
 
 // passed are the variables of Atoll's own environment that a service gets: what programs need to run at all. All
@@ -56,6 +57,7 @@ func (p *Platform) environ(app *manifest.App, s *manifest.Service, f *found) ([]
 	if events := f.events[s.Name]; events.http != "" {
 		env["EVENTS_URL"], env["NATS_URL"] = events.http, events.nats
 	}
+	telemetryVariables(env, s.Name, f.telemetry)
 	for name, text := range s.Env {
 		env[name] = manifest.ExpandCalls(text, addr)
 	}
@@ -65,6 +67,20 @@ func (p *Platform) environ(app *manifest.App, s *manifest.Service, f *found) ([]
 		list = append(list, name+"="+env[name])
 	}
 	return list, nil
+}
+
+// telemetryVariables tells a service where its telemetry goes, by the variables of OpenTelemetry
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+func telemetryVariables(env map[string]string, service string, o *opening) {
+	grpc, http := o.addrs()
+	env["OTEL_SERVICE_NAME"] = service
+	env["OTEL_RESOURCE_ATTRIBUTES"] = "service.instance.id=" + replica.NameInEnv + ",service.version=" + serviceVersion
+	switch {
+	case http != "":
+		env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http://"+http, "http/protobuf"
+	case grpc != "":
+		env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http://"+grpc, "grpc"
+	}
 }
 
 func secretUnset(s *manifest.Service, secret string) *fault.Error {

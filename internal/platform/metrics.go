@@ -19,6 +19,11 @@ const hookGroup = "webhook/*"
 // messaging where these have one. A series stands for a topic, a subscription, a saga or a service of the manifests; webhooks are one.
 func (p *Platform) Metrics(ctx context.Context) ([]byte, error) {
 	m := &exposition{}
+	m.requests(p.telemetry.requests)
+	m.replicas(p.telemetry.replicas, p.supervisor.Status())
+	if err := m.telemetry(ctx, p.telemetry); err != nil {
+		return nil, err
+	}
 	if b := p.bus.current(); b != nil {
 		m.topics(b.Topics())
 		groups := joinHooks(b.Subscriptions())

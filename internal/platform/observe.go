@@ -13,12 +13,29 @@ import (
 	"github.com/atollhq/atoll/internal/telemetry"
 )
 
-// record keeps a log record. Where the disk refuses it, the operator's log says so.
+// record keeps a line of output.
 func (p *Platform) record(r *telemetry.Line) {
-	if err := p.logs.Append(r); err != nil {
-		p.log.Error("log record lost", "service", r.Service, "replica", r.Replica, "error", err)
+	record := telemetry.Record{
+		Resource: p.telemetry.resource(r.Service, r.Replica), Scope: p.telemetry.scope, Time: r.Time.UnixNano(), Severity: r.Level.Severity(),
+		Body: telemetry.String(r.Text), Attrs: []telemetry.Attr{text(telemetry.AttrStream, r.Stream)},
 	}
+	record.TraceID, record.SpanID = telemetry.TraceOfLine(r.Text)
+	p.telemetry.collector.record(&record)
 }
+
+// event keeps an event: a record with a name.
+func (p *Platform) event(at time.Time, name, service, replica string, level telemetry.Level, body string, attrs ...telemetry.Attr) {
+	p.telemetry.collector.record(&telemetry.Record{
+		Resource: p.telemetry.resource(service, replica), Scope: p.telemetry.scope, Time: at.UnixNano(), Severity: level.Severity(), Name: name,
+		Body: telemetry.String(body), Attrs: attrs,
+	})
+}
+
+// The names of events.
+const (
+	eventReplica = "atoll.replica.state"
+	eventReload  = "atoll.reload"
+)
 
 // line takes a line of output of a replica or a build.
 func (p *Platform) line(l replica.Line) {
@@ -69,8 +86,22 @@ func (p *Platform) change(c replica.Change) {
 		e.Lines = append(e.Lines, l.Text)
 	}
 	p.say(&c)
+	level := telemetry.LevelInfo
+	if c.To == replica.Crashed {
+		level = telemetry.LevelError
+	}
+	p.event(c.Time, eventReplica, c.Service, c.Replica, level, e.From+" → "+e.To+colon(c.Reason),
+		text("atoll.replica.from", e.From), text("atoll.replica.to", e.To), text("atoll.reason", c.Reason))
+	p.telemetry.replicas.change(&c)
 	p.log.Info("replica", "service", c.Service, "replica", c.Replica, "from", e.From, "to", e.To, "reason", c.Reason)
 	p.events.add(e)
+}
+
+func colon(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 // ready is a time to readiness in whole milliseconds, at least one when it is known at all.
@@ -94,19 +125,6 @@ func (p *Platform) endpoints(service string, list []replica.Endpoint) {
 		delete(p.endpointsOf, service)
 	}
 	p.upstreams.Set(service, out)
-}
-
-// hop takes a request that has ended.
-func (p *Platform) hop(h relay.Hop) {
-	span := telemetry.HopSpan{
-		TraceID: h.Trace.ID.String(), SpanID: h.Trace.Span.String(), ParentID: h.Trace.Parent.String(), Start: h.Start, Duration: h.Duration,
-		Kind: string(h.Kind), Caller: h.Caller, Service: h.Service, Replica: h.Endpoint, Method: h.Method, Path: h.Path,
-		Route: h.Route, Status: h.Status, Error: string(h.Code), Tries: h.Tries, BytesIn: h.BytesIn, BytesOut: h.BytesOut,
-	}
-	p.ring.Add(span)
-	if span.Failed() && h.Endpoint != "" {
-		p.errors.add(h.Endpoint)
-	}
 }
 
 // errorCounts counts failed requests by replica. It is safe for concurrent use.

@@ -14,8 +14,6 @@ import (
 	"github.com/atollhq/atoll/internal/database/postgres"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/replica/process"
-	"github.com/atollhq/atoll/internal/telemetry"
-	"github.com/atollhq/atoll/internal/telemetry/logfile"
 )
 
 // What commands do with the state folder of an application that does not run.
@@ -79,20 +77,6 @@ func Remove(dir string) error {
 	}
 	_ = os.Remove(dir) // it stays where it holds copies
 	return nil
-}
-
-// ReadLogs reads the log records in a state folder.
-func ReadLogs(ctx context.Context, dir string, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
-	path := filepath.Join(dir, "logs")
-	if _, err := os.Stat(path); err != nil {
-		return nil // nothing was kept
-	}
-	store, err := logfile.Open(path, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = store.Close() }() // it was only read
-	return store.Read(ctx, q, yield)
 }
 
 // OwnLog tells whether a name that is no service's has log records: those of Atoll's own parts.

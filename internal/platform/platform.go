@@ -23,13 +23,10 @@ import (
 	"github.com/atollhq/atoll/internal/replica"
 	"github.com/atollhq/atoll/internal/replica/process"
 	"github.com/atollhq/atoll/internal/saga"
-	"github.com/atollhq/atoll/internal/telemetry"
-	"github.com/atollhq/atoll/internal/telemetry/logfile"
 )
 
 const (
-	serviceVersion = "dev"  // of every service, until releases give them versions
-	keptSpans      = 20_000 // in memory; about 400 bytes each
+	serviceVersion = "dev" // of every service, until releases give them versions
 	stopLimit      = 60 * time.Second
 )
 
@@ -53,8 +50,7 @@ type Platform struct {
 	state   *state
 	started time.Time
 
-	logs       *logfile.Store
-	ring       *telemetry.Ring
+	telemetry  *observatory
 	events     *events
 	driver     *process.Driver
 	upstreams  *relay.Upstreams
@@ -101,7 +97,7 @@ func Start(ctx context.Context, o Options) (*Platform, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	p := &Platform{
 		o: o, log: o.Logger, started: time.Now(), stop: make(chan struct{}), scaled: map[string]int{}, endpointsOf: map[string][]relay.Endpoint{},
-		events: newEvents(), ring: telemetry.NewRing(keptSpans), errors: newErrorCounts(),
+		events: newEvents(), errors: newErrorCounts(),
 	}
 	app, findings, err := p.load()
 	if err != nil {
@@ -142,6 +138,7 @@ func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	if err := p.putInForce(ctx, app); err != nil {
 		return err
 	}
+	p.telemetry.run(ctx, app.Telemetry.Metrics.Every.Std(), p.targets, p.Metrics)
 	if err := p.startControl(ctx); err != nil {
 		return err
 	}
@@ -173,13 +170,13 @@ func (p *Platform) startState(ctx context.Context, _ *manifest.App) error {
 	return nil
 }
 
-func (p *Platform) startTelemetry(context.Context, *manifest.App) error {
-	logs, err := logfile.Open(p.state.path("logs"), &logfile.Options{Logger: p.log})
+func (p *Platform) startTelemetry(_ context.Context, app *manifest.App) error {
+	watch, err := openObservatory(p.state.path, &app.Telemetry, p.log, p.warn)
 	if err != nil {
 		return err
 	}
-	p.logs = logs
-	p.onEnd("logs", func(context.Context) error { return logs.Close() })
+	p.telemetry = watch
+	p.onEnd("telemetry", func(context.Context) error { return watch.close() })
 	// The control API starts last but ends late, so that who asks can see how the rest ends.
 	p.onEnd("control", func(context.Context) error { return p.controls.close() })
 	p.onEnd("events", func(context.Context) error { p.events.close(); return nil })
@@ -211,6 +208,7 @@ func (p *Platform) startRelay(context.Context, *manifest.App) error {
 		listen: p.driver.Listen, serve: p.mesh.Serve, log: p.log, open: map[pair]*callListener{},
 	}
 	p.onEnd("calls", func(context.Context) error { p.calls.close(); return nil })
+	p.onEnd("taking in telemetry", func(context.Context) error { p.telemetry.stopTaking(); return nil })
 	return nil
 }
 
@@ -282,7 +280,12 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
 	defer sagas.end()
-	services, err := p.services(app, &found{urls, events.urls, sagas.urls})
+	intake, err := p.telemetry.intake.prepare(ctx, &app.Telemetry.OTLP, p.o.Copy != "")
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
+	defer intake.abandon()
+	services, err := p.services(app, &found{urls, events.urls, sagas.urls, intake})
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
@@ -299,6 +302,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	}
 	// From here on nothing fails. What is gone stays known until nothing leads to it any more.
 	p.declare(p.current(), app)
+	p.telemetry.apply(ctx, app, intake)
 	events.commit()
 	commitGateway()
 	p.edge.commit(ctx)
@@ -370,6 +374,7 @@ type found struct {
 	databases map[string]string
 	events    map[string]eventURLs
 	sagas     map[string]string
+	telemetry *opening
 }
 
 // services is what the supervisor is told.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 // Reload reads the manifests again and puts them into force. With errors among the faults that it returns, what was
@@ -51,5 +52,10 @@ func (p *Platform) tellReload(findings fault.List) {
 		}
 	}
 	p.log.Info(e.Text)
+	level := telemetry.LevelInfo
+	if e.Fault != nil {
+		level = telemetry.LevelError
+	}
+	p.event(e.Time, eventReload, scopeName, "", level, e.Text)
 	p.events.add(e)
 }

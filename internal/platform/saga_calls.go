@@ -157,18 +157,15 @@ func (c sagaCaller) span(o *saga.Outgoing, trace relay.Trace, began time.Time, a
 	if o.Undo {
 		route += "/undo"
 	}
-	span := telemetry.HopSpan{
-		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "saga",
-		Caller: "saga/" + o.Saga, Service: o.Request.Service, Replica: a.Endpoint, Method: o.Request.Method, Path: o.Request.Path, Route: route,
-		Status: status, Tries: o.Number, BytesIn: int64(len(o.Request.Body)), BytesOut: int64(len(a.Body)),
-	}
-	if trace.Parent != (relay.SpanID{}) {
-		span.ParentID = trace.Parent.String()
-	}
-	c.p.ring.Add(span)
-	if span.Failed() && a.Endpoint != "" {
-		c.p.errors.add(a.Endpoint)
-	}
+	c.p.saw(&sighting{
+		kind: hopSaga, trace: trace, start: began, duration: time.Since(began), service: o.Request.Service, replica: a.Endpoint,
+		name: route, spanKind: telemetry.KindServer, status: status, method: o.Request.Method, route: route,
+		attrs: []telemetry.Attr{
+			text(attrHopKind, hopSaga), text(attrCaller, "saga/"+o.Saga), text("atoll.saga.name", o.Saga), text("atoll.saga.instance", o.Instance),
+			text("atoll.saga.step", o.Label), whole64("atoll.attempt", int64(o.Number)), text("http.request.method", o.Request.Method),
+			text("url.path", o.Request.Path), whole64("http.response.status_code", int64(status)),
+		},
+	})
 }
 
 // topicParked is where an event tells of an instance that waits for a person, if somebody subscribes to it.

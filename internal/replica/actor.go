@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -309,12 +310,21 @@ func (a *actor) buildInTurn(ctx context.Context, svc Service, lines *tail) error
 	})
 }
 
+// environOf is the environment of one replica.
+func environOf(s *Service, replica string) []string {
+	env := slices.Clone(s.Env)
+	for i := range env {
+		env[i] = strings.ReplaceAll(env[i], NameInEnv, replica)
+	}
+	return append(env, "ATOLL_REPLICA="+replica)
+}
+
 func (a *actor) start(ctx context.Context, f DoStart) {
 	r := &running{run: f.Run, tail: newTail(a.s.o.TailLines)}
 	a.running[f.Replica] = r
 	spec := Spec{
 		Service: f.Service.Name, Replica: f.Replica, Version: f.Service.Version, Dir: f.Service.Dir, Run: f.Service.Run,
-		Env:  append(slices.Clone(f.Service.Env), "ATOLL_REPLICA="+f.Replica),
+		Env:  environOf(&f.Service, f.Replica),
 		Port: f.Service.Port, Protocol: f.Service.Protocol, Ready: f.Service.Ready, Limits: f.Service.Limits,
 		Output: func(l Line) {
 			r.tail.add(l)

@@ -10,6 +10,9 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 )
 
+// NameInEnv stands in a value of Service.Env for the name of the replica.
+const NameInEnv = "${ATOLL_REPLICA}"
+
 // Service is what the supervisor is told of a service, everything resolved. It is not changed after it was
 // given away.
 type Service struct {

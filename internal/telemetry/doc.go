@@ -1,5 +1,7 @@
-// Package telemetry holds what Atoll knows of a running application: log records, and the spans of requests.
+// Package telemetry holds what Atoll knows of a running application: spans, log records and events, metrics, and the language in
+// which all of that is asked for.
 //
-// In this version spans live in a Ring in memory, of which the oldest is overwritten when it is full. Records
-// are kept on disk by the driver logfile.
+// The nouns are those of OpenTelemetry. A Batch is what came together; a Store keeps spans and records and answers a Query, which
+// ParseQuery reads. Match and Aggregator say, row by row, what a Query means; a Store answers the same faster. Drivers: block keeps
+// rows on disk, metric keeps metrics, otlp speaks OTLP, jaeger serves Jaeger's API.
 package telemetry

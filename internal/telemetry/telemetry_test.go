@@ -1,10 +1,8 @@
 package telemetry_test
 
 import (
-	"fmt"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/atollhq/atoll/internal/telemetry"
 )
@@ -55,7 +53,7 @@ func TestGrepFindsWhatIsShownAndWhatWasWritten(t *testing.T) {
 	r := telemetry.Line{Text: `{"msg":"asked","path":"/hello"}`}
 	for text, want := range map[string]bool{"path=/hello": true, `"path":"/hello"`: true, "path=/other": false} {
 		q := telemetry.LineQuery{Grep: regexp.MustCompile(regexp.QuoteMeta(text))}
-		if q.Matches(&r) != want {
+		if q.Greps(&r) != want {
 			t.Errorf("%s: matches %t", text, !want)
 		}
 	}
@@ -76,26 +74,18 @@ func TestPrettyShowsTheMessageFirstAndDropsWhatTheRecordSays(t *testing.T) {
 	}
 }
 
-func TestRingKeepsTheNewestSpansAndTheirTraces(t *testing.T) {
-	ring := telemetry.NewRing(4)
-	start := time.Unix(0, 0)
-	for i := range 6 {
-		ring.Add(telemetry.HopSpan{
-			TraceID: fmt.Sprintf("t%d%032d", i/2, 0), SpanID: fmt.Sprint(i), Start: start.Add(time.Duration(i) * time.Second),
-			Method: "GET", Path: fmt.Sprintf("/%d", i), Status: 200 + 300*(i%2),
-		})
-	}
-	traces := ring.Traces(10)
-	if len(traces) != 2 || traces[0].TraceID[:2] != "t2" || traces[1].TraceID[:2] != "t1" {
-		t.Fatalf("got %+v", traces)
-	}
-	if traces[0].Path != "/4" || traces[0].Spans != 2 || traces[0].Errors != 1 {
-		t.Errorf("the first span does not stand for its trace: %+v", traces[0])
-	}
-	if got := ring.Trace("t2000000"); len(got) != 2 || got[0].SpanID != "4" {
-		t.Errorf("got %+v", got)
-	}
-	if len(ring.Trace("t0000000")) != 0 || len(ring.Trace("t2")) != 0 || len(ring.Traces(1)) != 1 {
-		t.Error("the oldest spans are still there, or a limit is passed")
+func TestTheTraceOfALineIsFoundAsLoggingLibrariesWriteIt(t *testing.T) {
+	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	for line, want := range map[string]string{
+		`{"msg":"x","trace_id":"` + trace + `","span_id":"` + span + `"}`: trace + span,
+		`{"traceId": "` + trace + `", "spanId": "` + span + `"}`:          trace + span,
+		"level=info trace.id=" + trace + " msg=x":                         trace + "0000000000000000",
+		`{"trace_id":"short"}`:                                            "000000000000000000000000000000000000000000000000",
+		"span_id=" + span:                                                 "000000000000000000000000000000000000000000000000",
+	} {
+		id, s := telemetry.TraceOfLine(line)
+		if got := id.String() + s.String(); got != want {
+			t.Errorf("%s: got %s", line, got)
+		}
 	}
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/relay"
 	"github.com/atollhq/atoll/internal/relay/std"
-	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 const (
@@ -34,7 +33,6 @@ const (
 	steps   = 5
 	maxBody = 1 << 20
 	timeout = 30 * time.Second // of a call
-	spans   = 10_000           // that are kept
 )
 
 func main() {
@@ -64,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if _, err := fmt.Fprintln(out, ln.Addr()); err != nil {
 		return err
 	}
-	c := &caller{up: up, ring: telemetry.NewRing(spans)}
+	c := &caller{up: up}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{saga}", c.take)
 	server := http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
@@ -78,7 +76,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 type caller struct {
 	up    *relay.Upstreams
-	ring  *telemetry.Ring
 	taken atomic.Int64
 }
 
@@ -123,7 +120,7 @@ func (c *caller) take(w http.ResponseWriter, r *http.Request) {
 func (c *caller) call(ctx context.Context, id, step string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	began, trace := time.Now(), relay.NewTrace()
+	trace := relay.NewTrace()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+service+"/step", bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -141,10 +138,5 @@ func (c *caller) call(ctx context.Context, id, step string, body []byte) error {
 	if a.Status != http.StatusOK || !json.Valid(a.Body) {
 		return fmt.Errorf("the service answered %d: %s", a.Status, a.Body)
 	}
-	c.ring.Add(telemetry.HopSpan{
-		TraceID: trace.ID.String(), SpanID: trace.Span.String(), Start: began, Duration: time.Since(began), Kind: "saga", Caller: "saga/five",
-		Service: service, Replica: a.Endpoint, Method: http.MethodPost, Path: "/step", Route: "five/" + step, Status: a.Status, Tries: 1,
-		BytesIn: int64(len(body)), BytesOut: int64(len(a.Body)),
-	})
 	return nil
 }

@@ -91,12 +91,63 @@ type TracesQuery struct {
 	Spans    bool // the spans that the query chooses, and not their traces
 }
 
-// Found is what a query about spans found: traces, or spans where they were asked for, or a table if the query has functions.
+// RecordsQuery asks for log records.
+type RecordsQuery struct {
+	Query    string
+	From, To time.Time
+	Limit    int // 0 means the query's own
+}
+
+// ExportQuery asks for everything as OTLP.
+type ExportQuery struct {
+	Signal   string // traces, logs or metrics
+	Query    string // in the query language; of metrics a PromQL selector
+	From, To time.Time
+	Limit    int // rows; 0 means all
+}
+
+// CompleteQuery asks what may stand at the cursor of a query.
+type CompleteQuery struct {
+	Signal string // traces or logs
+	Text   string
+	Cursor int // in characters, from 0
+}
+
+// Found is what a query found: traces, spans where they were asked for, log records, or a table if the query has functions.
 type Found struct {
-	Traces []TraceSummary `json:"traces,omitempty"`
-	Spans  []Span         `json:"spans,omitempty"`
-	Table  *Table         `json:"table,omitempty"`
-	Reach  Reach          `json:"reach"`
+	Traces  []TraceSummary `json:"traces,omitempty"`
+	Spans   []Span         `json:"spans,omitempty"`
+	Records []Record       `json:"records,omitempty"`
+	Table   *Table         `json:"table,omitempty"`
+	Reach   Reach          `json:"reach"`
+}
+
+// TelemetryUsage is what is kept of telemetry, and what was not.
+type TelemetryUsage struct {
+	Rows     Kept           `json:"rows"`    // spans, log records and events
+	Metrics  Kept           `json:"metrics"` // samples
+	Series   int            `json:"series"`  // of metrics, in memory
+	Services []ServiceUsage `json:"services"`
+	GRPC     string         `json:"otlp_grpc,omitempty"` // where OTLP is taken in
+	HTTP     string         `json:"otlp_http,omitempty"`
+}
+
+// Kept is what a store has on disk.
+type Kept struct {
+	Bytes  int64     `json:"bytes"`
+	Limit  int64     `json:"limit_bytes"`
+	Oldest time.Time `json:"oldest,omitzero"`
+	Torn   []string  `json:"torn,omitempty"` // what was found damaged and set aside
+}
+
+// ServiceUsage is what is kept and was dropped of one service.
+type ServiceUsage struct {
+	Service string           `json:"service"`
+	Spans   int64            `json:"spans"`
+	Records int64            `json:"records"`
+	Bytes   int64            `json:"bytes"` // of both, about
+	Series  int              `json:"series"`
+	Dropped map[string]int64 `json:"dropped,omitempty"` // by cause, since the start
 }
 
 // Reach is how much was looked at to answer.

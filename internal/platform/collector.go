@@ -1,0 +1,164 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/atollhq/atoll/internal/telemetry"
+)
+
+const (
+	gatherFor    = 100 * time.Millisecond // how long rows wait for others, so that one sync serves them all
+	gatherRows   = 2048                   // rows at which they wait no longer
+	maxGathered  = 32 * 1024              // spans, and records, that wait at most
+	gatherAgain  = 500 * time.Millisecond
+	collectorEnd = 5 * time.Second // what cannot be kept within this when Atoll ends is lost
+)
+
+// collector gathers what Atoll itself sees, spans of hops and lines of output, and hands it on in batches. It never stops a request:
+// where the store does not keep up, spans are dropped and counted. Lines wait, and with them the replica that writes them.
+type collector struct {
+	take func(context.Context, *telemetry.Batch) error
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	spans   []telemetry.Span   // guarded by mu
+	records []telemetry.Record // guarded by mu
+	dropped int64              // guarded by mu: spans
+	closing bool               // guarded by mu
+	room    chan struct{}      // guarded by mu: closed when records were taken out
+
+	enough chan struct{} // holds one
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+func newCollector(take func(context.Context, *telemetry.Batch) error, log *slog.Logger) *collector {
+	c := &collector{
+		take: take, log: log, room: make(chan struct{}), enough: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	go c.run()
+	return c
+}
+
+// span takes a span.
+func (c *collector) span(s *telemetry.Span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.spans) >= maxGathered {
+		c.dropped++
+		return
+	}
+	c.spans = append(c.spans, *s)
+	if len(c.spans) == gatherRows {
+		c.hurry()
+	}
+}
+
+// record takes a record; while too many wait it waits too.
+func (c *collector) record(r *telemetry.Record) {
+	for {
+		c.mu.Lock()
+		if len(c.records) < maxGathered || c.closing {
+			break
+		}
+		room := c.room
+		c.mu.Unlock()
+		<-room
+	}
+	defer c.mu.Unlock()
+	if len(c.records) >= 2*maxGathered {
+		return // it is ending, and the disk takes nothing
+	}
+	c.records = append(c.records, *r)
+	if len(c.records) == gatherRows {
+		c.hurry()
+	}
+}
+
+// hurry asks for the batch at once. The caller holds mu.
+func (c *collector) hurry() {
+	select {
+	case c.enough <- struct{}{}:
+	default:
+	}
+}
+
+// droppedSpans is how many spans there was no room for.
+func (c *collector) droppedSpans() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
+func (c *collector) run() {
+	defer close(c.done)
+	tick := time.NewTicker(gatherFor)
+	defer tick.Stop()
+	var spare telemetry.Batch
+	for {
+		select {
+		case <-tick.C:
+		case <-c.enough:
+		case <-c.stop:
+			ctx, cancel := context.WithTimeout(context.Background(), collectorEnd)
+			c.hand(ctx, &spare)
+			cancel()
+			return
+		}
+		c.hand(context.Background(), &spare)
+	}
+}
+
+// hand hands on what there is. The lists of the batch before are used again.
+func (c *collector) hand(ctx context.Context, spare *telemetry.Batch) {
+	c.mu.Lock()
+	batch := &telemetry.Batch{Spans: c.spans, Records: c.records}
+	c.spans, c.records = spare.Spans[:0], spare.Records[:0]
+	close(c.room)
+	c.room = make(chan struct{})
+	c.mu.Unlock()
+	if len(batch.Spans)+len(batch.Records) > 0 {
+		c.keep(ctx, batch)
+	}
+	clear(batch.Spans)
+	clear(batch.Records)
+	*spare = telemetry.Batch{Spans: batch.Spans, Records: batch.Records}
+}
+
+// keep tries until the batch is kept, ctx ends, or it cannot be.
+func (c *collector) keep(ctx context.Context, b *telemetry.Batch) {
+	for {
+		err := c.take(ctx, b)
+		_, busy := errors.AsType[*telemetry.Busy](err)
+		switch {
+		case err == nil:
+			return
+		case !busy:
+			c.log.Error("telemetry of Atoll's own is lost", "spans", len(b.Spans), "records", len(b.Records), "error", err)
+			return
+		}
+		wait := time.NewTimer(gatherAgain)
+		select {
+		case <-wait.C:
+		case <-c.stop:
+			wait.Stop()
+			if ctx.Err() != nil || ctx.Done() == nil {
+				return
+			}
+			<-time.After(gatherFor)
+		}
+	}
+}
+
+// close hands on what waits, and ends.
+func (c *collector) close() {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	close(c.stop)
+	<-c.done
+}
