@@ -18,7 +18,8 @@ func TestAlertsFitATerminalAndHoldNoControlCharacters(t *testing.T) {
 			{Alert: "crash-loop", State: api.AlertFiring, Severity: "critical", Since: now, NoDataSince: now},
 		},
 		Rules: []api.AlertRule{
-			{Alert: "latency", Default: true, Source: "metrics", Query: "a\n  b", Firing: 1, Asked: now}, {Alert: "bad", Source: "logs", Error: "no such field"},
+			{Alert: "latency", Default: true, Source: "metrics", Query: "a\n  b", Firing: 1, Asked: now},
+			{Alert: "bad", Source: "logs", Error: "no such field"},
 			{Alert: "goal", Source: "slo", SLO: &api.AlertSLO{Service: "orders", Objective: 0.999, Window: "720h0m0s"}},
 		},
 		Receivers: []api.AlertReceiver{{Name: "ops", Groups: 1, Since: now.Add(-time.Minute)}, {Name: "mail", Severity: "critical", Error: "it answered 500", Since: now}},

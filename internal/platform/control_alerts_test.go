@@ -44,7 +44,7 @@ func TestWhatTheEngineKnowsOfAlertsIsWhatTheAPIShows(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- e.Run(ctx) }()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		added, err := p.AddSilence(t.Context(), &api.SilenceSpec{Matchers: []string{"alert=error-ratio"}, By: "ann", Comment: "x"}, time.Hour)
 		if err != nil || added.State != api.SilenceActive || len(added.Matchers) != 1 || added.Matchers[0] != "alert=error-ratio" {
 			t.Errorf("added %+v (%v)", added, err)
