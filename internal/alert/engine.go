@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -149,9 +150,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 // restore takes over what was kept.
 func (e *Engine) restore(s *Snapshot) error {
 	e.orphans, e.history = s.Alerts, s.History
-	for receiver, groups := range s.Groups {
-		e.unknown[receiver] = groups
-	}
+	maps.Copy(e.unknown, s.Groups)
 	for _, silence := range s.Silences {
 		for i := range silence.Matchers {
 			if err := silence.Matchers[i].prepare(); err != nil {

@@ -15,6 +15,9 @@ import (
 	"github.com/atollhq/atoll/internal/fault"
 )
 
+// pass lets time pass, of a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 // world answers questions and is told.
 type world struct {
 	mu      sync.Mutex
@@ -199,27 +202,27 @@ func TestAnAlertIsToldOfOnceInItsGroupAndAgainWhenItIsOver(t *testing.T) {
 		w.set("hot", sample("a", 20), sample("b", 5))
 		e := w.begin(t, settings(l, rule("hot")))
 		defer e.end()
-		time.Sleep(20 * time.Second) // asked at least once
+		pass(20 * time.Second) // asked at least once
 		w.set("hot", sample("a", 20), sample("b", 30))
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if said := l.said(start); len(said) != 1 || !strings.HasSuffix(said[0], "alert=hot: +a +b") {
 			t.Errorf("within the wait of the group: %v", said)
 		}
 		w.set("hot", sample("a", 1), sample("b", 30), sample("c", 40))
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if said := l.said(start); len(said) != 2 || !strings.HasSuffix(said[1], ": +b +c -a") {
 			t.Errorf("after its interval: %v", said)
 		}
-		time.Sleep(3 * time.Hour)
+		pass(3 * time.Hour)
 		if said := l.said(start); len(said) != 2 {
 			t.Errorf("told again without news: %v", said)
 		}
-		time.Sleep(65 * time.Minute)
+		pass(65 * time.Minute)
 		if said := l.said(start); len(said) != 3 || !strings.HasSuffix(said[2], ": +b +c") {
 			t.Errorf("after the time to repeat: %v", said)
 		}
 		w.set("hot")
-		time.Sleep(12 * time.Minute)
+		pass(12 * time.Minute)
 		if said := l.said(start); len(said) != 4 || !strings.HasSuffix(said[3], ": -b -c") {
 			t.Errorf("after there was no data: %v", said)
 		}
@@ -241,21 +244,21 @@ func TestARestartForgetsNothingThatFiresAndTellsNothingTwice(t *testing.T) {
 		start := time.Now()
 		w.set("hot", sample("a", 20))
 		e := w.begin(t, settings(l, rule("hot")))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		e.end()
 		if len(l.said(start)) != 1 {
 			t.Fatal(l.said(start))
 		}
 		for range 3 {
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			w.fail("hot", errors.New("the store is not open yet"))
 			e = w.begin(t, settings(l, rule("hot")))
-			time.Sleep(30 * time.Second)
+			pass(30 * time.Second)
 			if list := e.Alerts(); len(list) != 1 || list[0].Phase != alert.Firing || list[0].Summary != "a has 20" {
 				t.Errorf("after the restart there is %+v", list)
 			}
 			w.fail("hot", nil)
-			time.Sleep(10 * time.Minute)
+			pass(10 * time.Minute)
 			e.end()
 		}
 		if said := l.said(start); len(said) != 1 {
@@ -264,7 +267,7 @@ func TestARestartForgetsNothingThatFiresAndTellsNothingTwice(t *testing.T) {
 		e = w.begin(t, settings(l, rule("hot")))
 		defer e.end()
 		w.set("hot", sample("a", 0))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if said := l.said(start); len(said) != 2 || !strings.HasSuffix(said[1], ": -a") {
 			t.Errorf("that it is over is not told: %v", said)
 		}
@@ -277,19 +280,19 @@ func TestAQuestionThatCannotBeAnsweredIsShownAndResolvesNothing(t *testing.T) {
 		w.set("hot", sample("a", 20))
 		e := w.begin(t, settings(l, rule("hot")))
 		defer e.end()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		w.fail("hot", fault.New(fault.CodeBadValue, "no such function").Fix("x"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if r := e.Rules()[0]; r.Error != "no such function" || r.Firing != 1 || r.Since.IsZero() {
 			t.Errorf("the rule is %+v", r)
 		}
 		w.fail("hot", errors.New("secret inside"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r := e.Rules()[0]; strings.Contains(r.Error, "secret") {
 			t.Errorf("a user sees %q", r.Error)
 		}
 		w.fail("hot", nil)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		expect(t, w.kinds(), "firing hot, rule-failing hot, rule-answered hot")
 	})
 }
@@ -308,7 +311,7 @@ func TestASilenceKeepsAlertsFromBeingToldAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.set("hot", sample("a", 20), sample("b", 20))
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if said := l.said(start); len(said) != 1 || !strings.HasSuffix(said[0], ": +b") {
 			t.Errorf("told %v", said)
 		}
@@ -317,11 +320,11 @@ func TestASilenceKeepsAlertsFromBeingToldAndNothingElse(t *testing.T) {
 		}
 		e.end() // a restart keeps the silence
 		e = w.begin(t, settings(l, rule("hot")))
-		time.Sleep(50 * time.Minute)
+		pass(50 * time.Minute)
 		if said := l.said(start); len(said) != 1 {
 			t.Errorf("told %v", said)
 		}
-		time.Sleep(20 * time.Minute) // it is over
+		pass(20 * time.Minute) // it is over
 		if said := l.said(start); len(said) != 2 || !strings.HasSuffix(said[1], ": +a +b") {
 			t.Errorf("after its end: %v", said)
 		}
@@ -330,7 +333,7 @@ func TestASilenceKeepsAlertsFromBeingToldAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.set("hot", sample("b", 20), sample("a", 1))
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		if said := l.said(start); len(said) != 2 {
 			t.Errorf("one that is resolved in silence is told of: %v", said)
 		}
@@ -341,10 +344,10 @@ func TestASilenceKeepsAlertsFromBeingToldAndNothingElse(t *testing.T) {
 			t.Error(err)
 		}
 		e.end()
-		time.Sleep(6 * 24 * time.Hour)
+		pass(6 * 24 * time.Hour)
 		e = w.begin(t, settings(l, rule("hot")))
 		defer e.end()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if list := e.Silences(); len(list) != 0 {
 			t.Errorf("silences are kept: %v", list)
 		}
@@ -394,7 +397,7 @@ func TestAReceiverThatFailsIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
 		w.set("hot", sample("a", 20))
 		e := w.begin(t, s)
 		defer e.end()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if said := other.said(start); len(said) != 1 {
 			t.Errorf("the other heard %v", said)
 		}
@@ -407,14 +410,14 @@ func TestAReceiverThatFailsIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
 			t.Errorf("the receiver is %+v", r)
 		}
 		w.set("hot", sample("a", 0)) // by now it is over: there is nothing to tell
-		time.Sleep(30 * time.Minute)
+		pass(30 * time.Minute)
 		l.fails(nil)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if said := l.said(start); len(said) != 0 {
 			t.Errorf("it is told of what is long over: %v", said)
 		}
 		w.set("hot", sample("b", 20))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if said := l.said(start); len(said) != 1 || !strings.HasSuffix(said[0], "+b") {
 			t.Errorf("it heard %v", said)
 		}
@@ -434,9 +437,9 @@ func TestARuleWithTooManyAlertsKeepsThoseThatItHasAndCountsTheOthers(t *testing.
 		w.set("hot", many(0, 600, 20)...)
 		e := w.begin(t, settings(l, rule("hot")))
 		defer e.end()
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		w.set("hot", append(many(600, 1600, 20), many(0, 600, 20)...)...)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if r := e.Rules()[0]; r.Firing != alert.MaxAlerts || r.Dropped != 600 {
 			t.Errorf("it has %d alerts and dropped %d", r.Firing, r.Dropped)
 		}
@@ -468,7 +471,7 @@ func TestQuestionsAreBoundedInNumberAndTime(t *testing.T) {
 		}
 		e := w.begin(t, settings(&listener{}, rules...))
 		defer e.end()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		synctest.Wait()
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -492,14 +495,14 @@ func TestAReloadKeepsWhatFiresAndEndsWhatHasNoRuleAnyMore(t *testing.T) {
 		w.set("cold", sample("a", 20))
 		e := w.begin(t, settings(l, rule("hot"), rule("cold")))
 		defer e.end()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		changed := rule("hot")
 		changed.Query, changed.Summary = "another", "now {{value}}"
 		late := &listener{}
 		s := settings(l, changed)
 		s.Receivers = append(s.Receivers, alert.Receiver{Name: "late", Notifier: late})
 		e.Apply(s)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		said := l.said(start)
 		if len(said) != 3 || !strings.HasSuffix(said[2], "alert=cold: -a") {
 			t.Errorf("told %v", said)
@@ -510,7 +513,7 @@ func TestAReloadKeepsWhatFiresAndEndsWhatHasNoRuleAnyMore(t *testing.T) {
 		if list := e.Alerts(); len(list) != 2 || list[0].Summary != "now 20" || list[1].Phase != alert.Resolved {
 			t.Errorf("there is %+v", list)
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if list := e.Alerts(); len(list) != 1 {
 			t.Errorf("there is %+v", list)
 		}
@@ -567,12 +570,12 @@ func TestStateThatCannotBeKeptIsSaidAndStopsNobody(t *testing.T) {
 		start := time.Now()
 		w.set("hot", sample("a", 20))
 		e := w.begin(t, settings(l, rule("hot")))
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if said := l.said(start); len(said) != 1 {
 			t.Errorf("told %v", said)
 		}
 		b.fails(nil)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if kinds := w.kinds(); strings.Count(kinds, "state-failing") != 1 || strings.Count(kinds, "state-kept") != 1 {
 			t.Errorf("said %s", kinds)
 		}

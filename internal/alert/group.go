@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -101,12 +102,13 @@ const maxTold = 100
 func (g *Group) notification(receiver string, alerts []Alert, now time.Time) *Notification {
 	n := &Notification{Receiver: receiver, GroupKey: g.Labels.Key(), Group: g.Labels, Alerts: alerts, At: now}
 	labels := make([]Labels, len(alerts))
-	id := receiver + "\n" + n.GroupKey + "\n" + strconv.Itoa(g.Times)
+	var id strings.Builder // of what is told alone, so that it is the same after a crash
+	id.WriteString(receiver + "\n" + n.GroupKey + "\n" + strconv.Itoa(g.Times))
 	for i := range alerts {
 		labels[i] = alerts[i].Labels
-		id += "\n" + labels[i].Key() + string(alerts[i].Phase) + alerts[i].Since.UTC().Format(time.RFC3339Nano)
+		id.WriteString("\n" + labels[i].Key() + string(alerts[i].Phase) + alerts[i].Since.UTC().Format(time.RFC3339Nano))
 	}
-	n.ID = "alert_" + shortHash(id) // of what is told alone, so that it is the same after a crash
+	n.ID = "alert_" + shortHash(id.String())
 	n.Common = common(labels)
 	if len(alerts) > maxTold {
 		n.Alerts, n.Truncated = alerts[:maxTold], len(alerts)-maxTold

@@ -2,6 +2,7 @@ package alert_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,19 +85,18 @@ type oracle struct {
 }
 
 // row is the first of the row of answers of one kind that the past ends with: what lacks an answer is left out, unless it is so long that it breaks the row.
-func (o *oracle) row(kind alert.Kind) (first time.Time, any bool) {
+func (o *oracle) row(kind alert.Kind) (first time.Time, found bool) {
 	var last time.Time
-	for i := len(o.past) - 1; i >= 0; i-- {
-		h := o.past[i]
+	for _, h := range slices.Backward(o.past) {
 		switch {
 		case h.Kind == alert.NoAnswer || h.Kind == alert.NoData:
 			continue
-		case h.Kind != kind, any && last.Sub(h.At) > o.policy.Stale, !h.At.After(o.since) && o.phase != alert.Inactive && kind == alert.SeenWrong:
-			return first, any
+		case h.Kind != kind, found && last.Sub(h.At) > o.policy.Stale, !h.At.After(o.since) && o.phase != alert.Inactive && kind == alert.SeenWrong:
+			return first, found
 		}
-		first, last, any = h.At, h.At, true
+		first, last, found = h.At, h.At, true
 	}
-	return first, any
+	return first, found
 }
 
 // lacking is how long there has been no data by the end of the past, errors and answers beginning anew.

@@ -70,9 +70,16 @@ func TestValuesAreWrittenAsPeopleReadThem(t *testing.T) {
 		unit  alert.Unit
 		want  string
 	}{
-		{0.0523, alert.UnitShare, "5.23%"}, {0.8, alert.UnitSeconds, "800ms"}, {2.5, alert.UnitSeconds, "2.5s"}, {360, alert.UnitSeconds, "6m0s"},
-		{14.4, alert.UnitBurn, "14.4 times too fast"}, {3, alert.UnitNone, "3"}, {1234567, alert.UnitNone, "1234567"}, {1.23456, alert.UnitNone, "1.23"},
-		{1.7976931348623157e308, alert.UnitNone, "+Inf"}, {1e300, alert.UnitSeconds, "1e+300"},
+		{0.0523, alert.UnitShare, "5.23%"},
+		{0.8, alert.UnitSeconds, "800ms"},
+		{2.5, alert.UnitSeconds, "2.5s"},
+		{360, alert.UnitSeconds, "6m0s"},
+		{14.4, alert.UnitBurn, "14.4 times too fast"},
+		{3, alert.UnitNone, "3"},
+		{1234567, alert.UnitNone, "1234567"},
+		{1.23456, alert.UnitNone, "1.23"},
+		{1.7976931348623157e308, alert.UnitNone, "+Inf"},
+		{1e300, alert.UnitSeconds, "1e+300"},
 	} {
 		if got := alert.FormatValue(c.value, c.unit); got != c.want {
 			t.Errorf("%v %s is %q, want %q", c.value, c.unit, got, c.want)

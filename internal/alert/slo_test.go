@@ -99,7 +99,7 @@ func watch(t *testing.T, share float64, every, lasts, after time.Duration, perSe
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Until(begin.Add(-time.Minute)))
+		pass(time.Until(begin.Add(-time.Minute)))
 		e.Apply(alert.Settings{Rules: []*alert.Rule{rule}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+lasts+after)
 		defer cancel()

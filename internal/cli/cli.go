@@ -153,7 +153,7 @@ func newRoot(w World) *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(),
 		a.tracesCommand(), a.traceCommand(), a.metricsCommand(), a.topCommand(), a.restartCommand(), a.scaleCommand(), a.describeCommand(), a.doctorCommand(),
-		a.eventsCommand(), a.sagaCommand(), a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
+		a.eventsCommand(), a.sagaCommand(), a.alertsCommand(), a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.InitDefaultCompletionCmd()

@@ -19,6 +19,11 @@ func WebhookLines(list []api.Webhook, width int, now time.Time) []string {
 	return webhookTable(false, list, width, now).lines(width)
 }
 
+// AlertLines are the tables of alerts, rules and receivers on a terminal.
+func AlertLines(list *api.Alerts, width int, now time.Time) (alerts, rules, receivers []string) {
+	return alertTable(false, list.Alerts, width, now).lines(width), ruleTable(false, list.Rules, width, now).lines(width), receiverTable(false, list.Receivers, now).lines(width)
+}
+
 // DrawSaga draws steps as atoll saga graph does.
 func DrawSaga(w io.Writer, steps []api.SagaStep, states map[string]string, width int) {
 	(&graph{title: "x", steps: steps, states: states}).text(w, false, width)

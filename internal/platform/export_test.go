@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/atollhq/atoll/internal/alert"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/replica"
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -72,3 +73,6 @@ func SwapDriver(d *Databases, driver replica.Driver) (before replica.Driver) {
 	before, d.driver = d.driver, driver
 	return before
 }
+
+// SetAlerts gives a platform an engine of alerts.
+func (p *Platform) SetAlerts(e *alert.Engine) { p.alerts.Store(e) }

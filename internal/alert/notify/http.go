@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -48,9 +49,7 @@ func post(ctx context.Context, client *http.Client, to string, v any, sign func(
 		return failed(hide(err), "the URL cannot be used")
 	}
 	if sign != nil {
-		for name, values := range sign(body) {
-			req.Header[name] = values
-		}
+		maps.Copy(req.Header, sign(body))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "atoll")
