@@ -28,7 +28,7 @@ type Generator struct {
 	byName   map[string]*service
 	ops      map[string]*operation
 	entries  []*operation // as often as they weigh
-	forms    []form
+	styles   []style      // of services
 	pools    pools
 
 	spanTime   int64 // when the next trace begins
@@ -37,8 +37,9 @@ type Generator struct {
 	metricTurn int
 	counters   map[*telemetry.Resource]*replicaMetrics
 
-	recent [4096]seen // ring of spans
+	recent [4096]seen // ring of spans of servers and consumers
 	count  int        // of spans that were put there
+	talks  [32]talk   // what records are being written of
 
 	attrs []telemetry.Attr // slab
 	text  []byte           // being written
@@ -50,6 +51,14 @@ type seen struct {
 	resource *telemetry.Resource
 	trace    telemetry.TraceID
 	span     telemetry.SpanID
+}
+
+// talk is what a replica is doing while it writes some records: they share its span, user, order and product.
+type talk struct {
+	of    seen
+	known bool // there is a span
+	now   values
+	left  int // records
 }
 
 // New makes a Generator.
@@ -84,7 +93,7 @@ func New(opts Options) *Generator {
 			g.entries = append(g.entries, o)
 		}
 	}
-	g.forms = newForms(g.r)
+	g.styles = newStyles(g.r, len(g.services))
 	return g
 }
 
@@ -130,8 +139,11 @@ func (g *Generator) id(b []byte) {
 	}
 }
 
-// remember puts a span where records find it.
+// remember puts a span where records find it, if it is one in which records are written.
 func (g *Generator) remember(s *telemetry.Span) {
+	if s.Kind != telemetry.KindServer && s.Kind != telemetry.KindConsumer {
+		return
+	}
 	g.recent[g.count%len(g.recent)] = seen{resource: s.Resource, trace: s.TraceID, span: s.SpanID}
 	g.count++
 }

@@ -22,10 +22,19 @@ const rare = 1.0 / 250_000
 
 // form is a way to write records, with its templates.
 type form struct {
-	weight float64
-	lines  []line
-	which  *rand.Zipf // line
+	lines []line
+	which *rand.Zipf // line
 }
+
+// style is how a service writes: one line for requests, and one form for the rest, of which it has lines of its own in front.
+type style struct {
+	access *line
+	form   *form
+	first  int
+}
+
+// accessShare is the part of a service's records that are lines of requests.
+const accessShare = 0.345
 
 // line is a template of a record.
 type line struct {
@@ -34,36 +43,64 @@ type line struct {
 	fields   []string // keys of attributes
 }
 
-func newForms(r *rand.Rand) []form {
-	forms := []form{access(), structured(), pairs(), plain()}
-	for i := range forms {
-		forms[i].which = rand.NewZipf(r, 1.15, 3, uint64(len(forms[i].lines)-1))
+// newStyles makes the styles of services, by their numbers.
+func newStyles(r *rand.Rand, services int) []style {
+	requests, forms := access(), []*form{structured(), plain(), pairs(), plain(), structured(), plain(), pairs(), plain(), structured()}
+	for _, f := range forms {
+		f.which = rand.NewZipf(r, 1.15, 3, uint64(len(f.lines)-1))
 	}
-	return forms
+	styles := make([]style, services)
+	for i := range styles {
+		styles[i] = style{access: &requests.lines[i%len(requests.lines)], form: forms[i%len(forms)], first: 5 * i}
+	}
+	return styles
+}
+
+// line is one of the style's lines.
+func (s *style) line(g *Generator) *line {
+	if g.chance(accessShare) {
+		return s.access
+	}
+	pick := func() *line { return &s.form.lines[(s.first+int(s.form.which.Uint64()))%len(s.form.lines)] }
+	l := pick()
+	if l.severity != telemetry.SeverityInfo && g.chance(0.5) {
+		l = pick() // Most of what is written is no warning.
+	}
+	return l
 }
 
 // AppendRecord appends one record to records and lets time go on.
 func (g *Generator) AppendRecord(records []telemetry.Record) []telemetry.Record {
-	g.fresh()
-	r := telemetry.Record{Time: g.recordTime}
-	g.now.time = r.Time
-	g.recordTime += int64(g.r.ExpFloat64() / g.opts.Records * float64(time.Second))
-	from, known := g.recently()
-	if !known || g.chance(0.3) {
-		s := g.services[g.r.IntN(len(g.services))]
-		from.resource, known = s.replicas[g.r.IntN(len(s.replicas))], false
+	t := &g.talks[g.r.IntN(len(g.talks))]
+	if t.left == 0 {
+		g.talk(t)
 	}
-	home := g.byName[from.resource.Service]
-	r.Resource, r.Scope = from.resource, home.scopes.own
-	g.now.host = home.name + ":8080"
-	if known && g.chance(0.57) {
-		r.TraceID, r.SpanID = from.trace, from.span
-		g.now.trace = from.trace
-	} else {
-		g.id(g.now.trace[:])
+	t.left--
+	home := g.byName[t.of.resource.Service]
+	r := telemetry.Record{Time: g.recordTime, Resource: t.of.resource, Scope: home.scopes.own}
+	g.recordTime += int64(g.r.ExpFloat64() / g.opts.Records * float64(time.Second))
+	g.now = t.now
+	g.now.time, g.now.host = r.Time, home.name+":8080"
+	if t.known {
+		r.TraceID, r.SpanID = t.of.trace, t.of.span
 	}
 	g.write(&r, home)
+	t.now.order, t.now.hasOrder = g.now.order, g.now.hasOrder
 	return append(records, r)
+}
+
+// talk begins another one: of a recent span, or of something without a trace.
+func (g *Generator) talk(t *talk) {
+	g.fresh()
+	*t = talk{now: g.now, left: 1 + g.r.IntN(5)}
+	t.of, t.known = g.recently()
+	if t.known = t.known && g.chance(0.4); t.known {
+		t.now.trace = t.of.trace
+		return
+	}
+	s := g.services[g.r.IntN(len(g.services))]
+	t.of.resource = s.replicas[g.r.IntN(len(s.replicas))]
+	g.id(t.now.trace[:])
 }
 
 // AppendRecords appends n records.
@@ -79,7 +116,7 @@ func (g *Generator) write(r *telemetry.Record, home *service) {
 	x := g.r.Float64()
 	switch {
 	case g.chance(rare):
-		r.Severity, r.Body = telemetry.SeverityError, telemetry.String(PhraseRare+" "+g.made(verbN)+": expected "+g.made(verbHex)+", got "+g.made(verbHex))
+		r.Severity, r.Body = telemetry.SeverityError, telemetry.String(PhraseRare+" "+g.made(verbN)+" of "+g.made(verbHex))
 		return
 	case x < 0.01:
 		lang := home.lang
@@ -90,20 +127,13 @@ func (g *Generator) write(r *telemetry.Record, home *service) {
 		return
 	}
 	o := g.entries[g.r.IntN(len(g.entries))]
-	g.now.method, g.now.path = "GET", "/healthz"
-	if o.route != "" && g.chance(0.95) {
-		g.now.method, g.now.path = o.method, g.fill(&o.pathOf)
+	if o.route != "" && g.chance(0.85) {
+		g.now.method, g.now.path, g.now.status = o.method, g.fill(&o.pathOf), g.answer()
+	} else { // One of few that look whether it is well.
+		g.now.method, g.now.path, g.now.status = "GET", "/healthz", 200
+		g.now.user, g.now.product = g.r.IntN(6), 0
 	}
-	g.now.status = g.answer()
-	x = g.r.Float64()
-	f := &g.forms[0]
-	for i := range g.forms {
-		f = &g.forms[i]
-		if x -= f.weight; x < 0 {
-			break
-		}
-	}
-	l := &f.lines[f.which.Uint64()]
+	l := g.styles[home.number].line(g)
 	r.Severity, r.Body = l.severity, telemetry.String(g.fill(&l.body))
 	if len(l.fields) == 0 {
 		return
@@ -157,10 +187,10 @@ func lines(severity uint8, fields []string, texts ...string) []line {
 	return all
 }
 
-func access() form {
+func access() *form {
 	info := telemetry.SeverityInfo
 	out := []string{"log.iostream"}
-	return form{weight: 0.345, lines: append(lines(info, out,
+	return &form{lines: append(lines(info, out,
 		`<client> - - [<clf>] "<method> <path> HTTP/1.1" <status> <size> "-" "<agent>"`),
 		lines(info, nil,
 			`[<time>] "<method> <path> HTTP/1.1" <status> - 0 <size> <n> <n> "<client>" "<uuid>" "<host>"`,
@@ -168,9 +198,12 @@ func access() form {
 			`<client> <host> [<clf>] "<method> <path>?v=<n> HTTP/1.1 <status>" <size> <ms> request=<hex>`)...)}
 }
 
-func structured() form {
+func structured() *form {
 	info, warn, fail, debug := telemetry.SeverityInfo, telemetry.SeverityWarn, telemetry.SeverityError, telemetry.SeverityDebug
 	lists := [][]line{
+		lines(info, nil,
+			`{"level":"info","ts":"<time>","caller":"outbox/relay.go:118","msg":"nothing to publish, waiting for the next notification","component":"outbox","idle":true}`,
+			`{"level":"info","ts":"<time>","caller":"stock/reserve.go:64","msg":"reserved stock for an order","component":"inventory","warehouse":"w-<n>","lines":<n>}`),
 		lines(info, nil,
 			`{"level":"info","ts":"<time>","caller":"handler/orders.go:<line>","msg":"order placed","order_id":"<order>","user_id":"<user>","total":<money>}`,
 			`{"level":"info","ts":"<time>","msg":"request handled","method":"<method>","path":"<path>","status":<status>,"duration_ms":<ms>,"trace_id":"<trace>"}`),
@@ -186,12 +219,15 @@ func structured() form {
 			`{"level":"warn","ts":"<time>","msg":"retrying","attempt":<n>,"error":"dial tcp <ip>:5432: connect: connection refused"}`),
 		lines(fail, []string{"order.id"}, `{"level":"error","ts":"<time>","msg":"payment declined","order_id":"<order>","code":"card_declined","amount":<money>}`),
 	}
-	return form{weight: 0.215, lines: joined(lists)}
+	return &form{lines: joined(lists)}
 }
 
-func pairs() form {
+func pairs() *form {
 	info, warn, debug := telemetry.SeverityInfo, telemetry.SeverityWarn, telemetry.SeverityDebug
 	lists := [][]line{
+		lines(info, nil,
+			`time=<time> level=INFO source=refresh.go:203 msg="nothing has changed since the last refresh of the exchange rates" component=refresher provider=ecb`,
+			`time=<time> level=INFO source=consumer.go:77 msg="fetched a batch of messages from the broker" topic=order.placed group=worker partition=<n> messages=<n>`),
 		lines(info, nil,
 			`time=<time> level=INFO msg="request done" method=<method> path=<path> status=<status> took=<ms>ms bytes=<size> request_id=<hex>`,
 			`time=<time> level=INFO msg="cache refreshed" component=pricing entries=<n> took=<ms>ms`),
@@ -202,13 +238,16 @@ func pairs() form {
 		lines(warn, nil, `time=<time> level=WARN msg="stock is low" sku=<product> available=<n> warehouse=w-<n> order=<order>`,
 			`time=<time> level=WARN msg="upstream is slow" upstream=<ip>:8080 p99=<ms>ms limit=250ms`),
 	}
-	return form{weight: 0.16, lines: joined(lists)}
+	return &form{lines: joined(lists)}
 }
 
-func plain() form {
+func plain() *form {
 	info, warn, fail, debug := telemetry.SeverityInfo, telemetry.SeverityWarn, telemetry.SeverityError, telemetry.SeverityDebug
 	thread := []string{"thread.name"}
 	lists := [][]line{
+		lines(info, nil,
+			`<time>  INFO 1 --- [scheduling-1] c.e.jobs.ReservationSweeper : Released the reservations that have expired, <n> of them, and told their carts about it`,
+			`<time>  INFO 1 --- [scheduling-1] c.e.jobs.OutboxPublisher : Published <n> events of the outbox, the oldest of them has waited for less than a second`),
 		lines(info, thread,
 			`<time>  INFO 1 --- [exec-<n>] c.e.orders.OrderController : Order <order> of user <user> accepted with <n> lines, total <money> EUR, reserved until the payment arrives`,
 			`<time>  INFO 1 --- [exec-<n>] c.e.payments.PaymentService : Authorized payment <uuid> for order <order>: <money> EUR in <ms> ms through acquirer <n>`),
@@ -228,7 +267,7 @@ func plain() form {
 			`Mail to <email> bounced: 550 5.1.1 <hex> recipient address rejected`),
 		lines(info, nil, `Started in <ms> seconds (process running for <n>), listening on 0.0.0.0:8080`, `Rotated the key <hex>; the one before is good until <time>`),
 	}
-	return form{weight: 0.28, lines: joined(lists)}
+	return &form{lines: joined(lists)}
 }
 
 func joined(lists [][]line) (all []line) {

@@ -88,6 +88,7 @@ func languages() map[string]*language {
 
 // service is a service of the shop.
 type service struct {
+	number   int
 	name     string
 	lang     *language
 	port     int64
@@ -109,7 +110,7 @@ func newServices(r *rand.Rand) []*service {
 		"warehouse java 1 2.19.2", "media go 2 1.4.4", "reports python 1 0.7.3", "currency cpp 1 1.1.0",
 	} {
 		f := strings.Fields(line)
-		s := &service{name: f[0], lang: langs[f[1]], port: int64(8000 + 10*i)}
+		s := &service{number: i, name: f[0], lang: langs[f[1]], port: int64(8000 + 10*i)}
 		l := s.lang
 		own := telemetry.Scope{Name: "shop/" + s.name, Version: f[3]}
 		s.scopes = scopes{http: &l.http, httpOut: &l.httpOut, db: &l.db, cache: &l.cache, messages: &l.messages, rpc: &l.rpc, own: &own}

@@ -191,7 +191,7 @@ func (t *trace) describe(n int, o *operation, which int, failed bool) {
 		s.Attrs = append(g.room(4), text("app.job", o.name), number("app.batch.size", 1+g.r.Int64N(100)))
 		for range g.r.IntN(4) {
 			if r, ok := g.recently(); ok {
-				s.Links = append(s.Links, telemetry.Link{TraceID: r.trace, SpanID: r.span, Attrs: append(g.room(1), text("messaging.message.id", g.made(verbUUID)))})
+				s.Links = append(s.Links, telemetry.Link{TraceID: r.trace, SpanID: r.span, Attrs: append(g.room(1), text("messaging.message.id", string(appendUUID(nil, g.newUUID()))))})
 			}
 		}
 	default:
@@ -215,7 +215,7 @@ func (t *trace) request(o *operation, which int, failed bool) []telemetry.Attr {
 		}
 	} else {
 		a = append(a, text("server.address", o.service), number("server.port", 8080), text("network.peer.address", g.made(verbIP)),
-			number("network.peer.port", 32768+g.r.Int64N(28000)), text("user_agent.original", o.home.lang.name+"-http-client/1.0"))
+			number("network.peer.port", 32768+g.r.Int64N(200)*131), text("user_agent.original", o.home.lang.name+"-http-client/1.0"))
 	}
 	if failed {
 		a = append(a, text("error.type", o.home.lang.exceptions[which%len(o.home.lang.exceptions)]))
@@ -249,7 +249,7 @@ func (t *trace) database(s *step, system, name string, port int64) []telemetry.A
 func (t *trace) message(topic, name, kind, group string) []telemetry.Attr {
 	g := t.g
 	a := append(g.room(10), text("messaging.system", "kafka"), text("messaging.destination.name", topic), text("messaging.operation.name", name), text("messaging.operation.type", kind),
-		text("messaging.message.id", g.made(verbUUID)), text("messaging.destination.partition.id", strconv.Itoa(g.r.IntN(12))),
+		text("messaging.message.id", string(appendUUID(nil, g.newUUID()))), text("messaging.destination.partition.id", strconv.Itoa(g.r.IntN(12))),
 		number("messaging.kafka.offset", int64(g.count)*3+g.r.Int64N(1000)), number("messaging.message.body.size", g.around(700, 0.6)))
 	if group != "" {
 		a = append(a, text("messaging.consumer.group.name", group))

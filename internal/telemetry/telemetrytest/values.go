@@ -54,6 +54,8 @@ type values struct {
 	method   string
 	path     string
 	host     string
+	request  uint64   // id of a request or an object
+	session  [16]byte // id of a request or a session
 	order    [16]byte
 	hasOrder bool
 	trace    telemetry.TraceID
@@ -62,7 +64,10 @@ type values struct {
 
 // fresh draws values for another trace or record.
 func (g *Generator) fresh() {
-	g.now = values{user: int(g.pools.users.Uint64()), product: int(g.pools.products.Uint64()), status: 200, method: "GET", time: g.now.time}
+	g.now = values{
+		user: int(g.pools.users.Uint64()), product: int(g.pools.products.Uint64()), status: 200, method: "GET", time: g.now.time,
+		request: g.r.Uint64(), session: g.newUUID(),
+	}
 }
 
 // pattern is a text with places for values, such as "order <order> of <user>".
@@ -149,11 +154,12 @@ func (g *Generator) fill(p *pattern) string {
 func (g *Generator) append(b []byte, v verb) []byte {
 	switch v {
 	case verbN:
-		return strconv.AppendInt(b, int64(math.Exp(g.r.Float64()*8)), 10)
+		x := g.r.Float64()
+		return strconv.AppendInt(b, int64(math.Exp(x*x*8)), 10)
 	case verbID:
 		return strconv.AppendUint(b, 1_000_000+g.r.Uint64N(9_000_000), 10)
 	case verbUUID:
-		return appendUUID(b, g.newUUID())
+		return appendUUID(b, g.now.session)
 	case verbOrder:
 		return appendUUID(b, g.order())
 	case verbUser:
@@ -161,14 +167,17 @@ func (g *Generator) append(b []byte, v verb) []byte {
 	case verbProduct:
 		return strconv.AppendInt(append(b, "SKU-"...), int64(10_000+g.now.product), 10)
 	case verbIP:
-		n := g.r.Uint32()
-		return appendIP(b, 10<<24|4<<16|n&0x1ff)
+		return appendIP(b, 10<<24|4<<16|g.r.Uint32()&0x3f)
 	case verbClient:
 		return appendIP(b, client(g.now.user))
 	case verbMS:
 		return strconv.AppendFloat(b, float64(g.around(12*time.Millisecond, 1.1)/10_000)/100, 'f', 2, 64)
 	case verbSize:
-		return strconv.AppendInt(b, g.around(1800, 1.2), 10)
+		if g.chance(0.3) {
+			return strconv.AppendInt(b, g.around(1800, 1.2), 10)
+		}
+		// What is asked for has its size.
+		return strconv.AppendInt(b, int64(600+g.now.product*2654435761%9000), 10)
 	case verbTime:
 		return time.Unix(0, g.now.time).UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	case verbCLF:
@@ -184,7 +193,7 @@ func (g *Generator) append(b []byte, v verb) []byte {
 	case verbStatus:
 		return strconv.AppendInt(b, g.now.status, 10)
 	case verbHex:
-		return appendHex(b, g.r.Uint64())
+		return appendHex(b, g.now.request)
 	case verbTrace:
 		b = appendHex(b, binary.BigEndian.Uint64(g.now.trace[:8]))
 		return appendHex(b, binary.BigEndian.Uint64(g.now.trace[8:]))
