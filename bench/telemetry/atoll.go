@@ -105,6 +105,15 @@ func (a *app) kept(signal string) (k kept, err error) {
 	return k, nil
 }
 
+// perSpan is how many bytes of blocks a span takes.
+func (a *app) perSpan() (float64, error) {
+	k, err := a.kept("spans")
+	if err == nil && k.rows == 0 {
+		err = errors.New("no span is in a block yet: load more")
+	}
+	return float64(k.bytes) / float64(k.rows), err
+}
+
 func rowsOf(path string, size int64) (int64, error) {
 	f, err := os.Open(path)
 	if err != nil {

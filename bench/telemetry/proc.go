@@ -93,33 +93,26 @@ func watch(ctx context.Context, pid int) (stop func() memory) {
 	}
 }
 
-// diskUse is how many bytes the files below a folder have, those for which apart says so apart from the others.
-func diskUse(dir string, apart func(path string) bool) (bytes, other int64, err error) {
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // removed meanwhile
-		}
+// allocated is how many bytes of the disk the files below a folder take. Some are made larger than what is in them.
+func allocated(dir string) (bytes int64, err error) {
+	const unit = 512 // of st_blocks
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-		if rel, _ := filepath.Rel(dir, path); apart != nil && apart(rel) {
-			other += info.Size()
-		} else {
-			bytes += info.Size()
+		if s, ok := info.Sys().(*syscall.Stat_t); ok {
+			bytes += s.Blocks * unit
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("look at files: %w", err)
+		return 0, fmt.Errorf("look at files: %w", err)
 	}
-	return bytes, other, nil
+	return bytes, nil
 }
 
 const (

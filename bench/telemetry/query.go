@@ -101,7 +101,13 @@ const (
 	goalPhrase = 500 // ms
 )
 
-// questions are what is asked of Atoll.
+// Questions that are asked of others, too.
+const (
+	askedTrace = "trace by id"
+	askedOrder = "spans, a value that is rare: order.id = UUID"
+)
+
+// questions are what is asked of Atoll; the first two of others, too.
 func questions(p *picked, within url.Values, rounds int) []*question {
 	r := rand.New(rand.NewPCG(1, 2))
 	ask := func(signal, text string) string {
@@ -113,9 +119,10 @@ func questions(p *picked, within url.Values, rounds int) []*question {
 	}
 	fixed := func(signal, text string) func() string { return func() string { return ask(signal, text) } }
 	all := []*question{
-		{name: "trace by id", asked: max(1, 200/rounds), p99: true, atMost: goalTrace, path: func() string { return "/v1/traces/" + p.traces.any(r).String() }},
-		{name: "spans, a value that is rare: order.id = UUID", asked: 4, p99: true, atMost: goalSearch, path: func() string {
-			return ask("traces", fmt.Sprintf("order.id = %q", p.orders.any(r).id))
+		{name: askedTrace, asked: max(1, 200/rounds), p99: true, atMost: goalTrace, path: func() string { return "/v1/traces/" + p.traces.any(r).String() }},
+		{name: askedOrder, asked: 4, p99: true, atMost: goalSearch, path: func() string {
+			o := p.orders.any(r)
+			return ask("traces", fmt.Sprintf("service = %s and order.id = %q", o.service, o.id))
 		}},
 		{name: "spans, common: service = orders and status = error", asked: 4, atMost: goalSearch, path: fixed("traces", "service = orders and status = error")},
 		{name: "spans, common: POST and status 500 and over 50ms", asked: 4, atMost: goalSearch, path: fixed("traces", "http.request.method = POST and http.response.status_code = 500 and duration > 50ms")},
