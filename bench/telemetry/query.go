@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -112,9 +113,7 @@ func questions(p *picked, within url.Values, rounds int) []*question {
 	r := rand.New(rand.NewPCG(1, 2))
 	ask := func(signal, text string) string {
 		v := url.Values{"query": {text}, "limit": {"100"}}
-		for k, x := range within {
-			v[k] = x
-		}
+		maps.Copy(v, within)
 		return "/v1/" + signal + "?" + v.Encode()
 	}
 	fixed := func(signal, text string) func() string { return func() string { return ask(signal, text) } }

@@ -203,7 +203,7 @@ func (s *steady) send(ctx context.Context, to *server, from *stream, rate int) e
 		}
 		if _, err := deliver(ctx, c, &e); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // it is enough
+				return nil // it is enough
 			}
 			return err
 		}

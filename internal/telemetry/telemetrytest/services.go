@@ -13,19 +13,19 @@ import (
 
 // language is what the services written in one language have in common.
 type language struct {
-	name, sdk       string // telemetry.sdk.language and version
-	runtime         string
-	runtimeVersion  string
-	executable      string
-	command         string // with %s for the service
-	http, httpOut   telemetry.Scope
-	db, cache       telemetry.Scope
-	messages, rpc   telemetry.Scope
-	exceptions      []string
-	file            string // suffix of source files
-	frame           string // of a stack trace: %[1]s module, %[2]s function, %[3]d line
-	firstLine       string // of a stack trace: %[1]s exception, %[2]s message
-	deepest, atTail bool
+	name, sdk      string // telemetry.sdk.language and version
+	runtime        string
+	runtimeVersion string
+	executable     string
+	command        string // with %s for the service
+	http, httpOut  telemetry.Scope
+	db, cache      telemetry.Scope
+	messages, rpc  telemetry.Scope
+	exceptions     []string
+	file           string // suffix of source files
+	frame          string // of a stack trace: %[1]s module, %[2]s function, %[3]d line
+	firstLine      string // of a stack trace: %[1]s exception, %[2]s message
+	atTail         bool   // the exception comes last
 }
 
 func languages() map[string]*language {

@@ -73,7 +73,7 @@ func (t *trace) serve(o *operation, parent telemetry.SpanID, at int64) (end int6
 			times = s.times[0] + g.r.IntN(s.times[1]-s.times[0]+1)
 		}
 		for ; times > 0 && !failed && t.room(2); times-- {
-			now, failed = t.step(o, s, n, which, now)
+			now, failed = t.step(o, s, n, now)
 			now += 20_000
 		}
 		if failed {
@@ -97,7 +97,7 @@ func (t *trace) serve(o *operation, parent telemetry.SpanID, at int64) (end int6
 }
 
 // step is one step of the span with the number.
-func (t *trace) step(o *operation, s *step, parent, which int, at int64) (end int64, failed bool) {
+func (t *trace) step(o *operation, s *step, parent int, at int64) (end int64, failed bool) {
 	g, home := t.g, o.home
 	res, id := t.spans[parent].Resource, t.spans[parent].SpanID
 	var n int

@@ -197,8 +197,9 @@ func (g *Generator) append(b []byte, v verb) []byte {
 	case verbTrace:
 		b = appendHex(b, binary.BigEndian.Uint64(g.now.trace[:8]))
 		return appendHex(b, binary.BigEndian.Uint64(g.now.trace[8:]))
+	default:
+		return g.appendWords(b, v)
 	}
-	return g.appendWords(b, v)
 }
 
 func (g *Generator) appendWords(b []byte, v verb) []byte {
@@ -214,8 +215,9 @@ func (g *Generator) appendWords(b []byte, v verb) []byte {
 		return strconv.AppendFloat(b, float64(cents)/100, 'f', 2, 64)
 	case verbLine:
 		return strconv.AppendUint(b, 12+g.pools.lines.Uint64(), 10)
+	default:
+		return b
 	}
-	return b
 }
 
 // order is that of the trace or record, which has one from then on.
