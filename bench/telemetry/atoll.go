@@ -23,8 +23,8 @@ services:
   - {service: idle, dir: ., run: "exec sleep 1000000"}
 telemetry:
   otlp: {grpc: %q, http: %q}
-  size: 100GB
-  age: 30d
+  keep: {age: 720h, size: 100GB}
+  limits: {spans: 10000000, logs: 10000000}
 `
 
 // app is a running application.
