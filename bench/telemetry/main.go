@@ -7,7 +7,7 @@
 // or lines, each of one replica, on several connections, each of which waits for the acknowledgement of one export before it
 // sends the next. "A core" is a second of CPU time of the server's process, until it has nothing more to do.
 //
-// A short form for trying: --spans 300000 --lines 300000 --peer-spans 50000.
+// A short form for trying: --spans 300000 --lines 300000 --burst 65536 --rounds 3 --peer-spans 50000.
 package main
 
 import (
@@ -53,7 +53,7 @@ func parse(args []string) (s settings, err error) {
 	flags.IntVar(&s.spans, "spans", 10_000_000, "spans that are loaded")
 	flags.IntVar(&s.lines, "lines", 10_000_000, "log lines that are loaded")
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds, of which the median counts")
-	flags.IntVar(&s.burst, "burst", 131_072, "spans of one measurement of the intake")
+	flags.IntVar(&s.burst, "burst", 262_144, "spans of one measurement of the intake")
 	flags.IntVar(&s.connections, "connections", 8, "connections that send at once")
 	flags.IntVar(&s.rate, "rate", 5000, "spans a second that are written while questions are asked")
 	flags.IntVar(&s.peerSpans, "peer-spans", 1_000_000, "spans for the comparison with Jaeger; 0 for none")

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	peersFolder = "bench/telemetry/peers"
-	jaegerProgr = "github.com/jaegertracing/jaeger/cmd/jaeger"
-	jaegerNote  = nameJaeger + ": v1.76.0 (its program v2), as its config-badger.yaml sets it up, without a user interface, an archive and metrics of its own: " +
+	peersFolder  = "bench/telemetry/peers"
+	jaegerSource = "github.com/jaegertracing/jaeger/cmd/jaeger"
+	jaegerNote   = nameJaeger + ": v1.76.0 (its program v2), as its config-badger.yaml sets it up, without a user interface, an archive and metrics of its own: " +
 		"it acknowledges what is in its batch processor, before it is on disk; badger does not sync. Size on disk: after it has ended, so that all is in its files."
 	buildLimit = 30 * time.Minute
 	startLimit = time.Minute
@@ -64,18 +64,26 @@ type jaeger struct {
 	client *asker
 }
 
-// startJaeger builds Jaeger, which takes some minutes when nothing of it was built before, and starts it.
-func startJaeger(ctx context.Context, dir string) (*jaeger, error) {
+// findJaeger finds Jaeger in PATH, or else builds it, which takes some minutes when nothing of it was built before.
+func findJaeger(ctx context.Context, dir string) (string, error) {
+	if program, err := exec.LookPath("jaeger"); err == nil {
+		return program, nil
+	}
 	program := filepath.Join(dir, "jaeger")
-	building, cancel := context.WithTimeout(ctx, buildLimit)
+	ctx, cancel := context.WithTimeout(ctx, buildLimit)
 	defer cancel()
-	if err := build(building, program, jaegerProgr, peersFolder); err != nil {
+	return program, build(ctx, program, jaegerSource, peersFolder)
+}
+
+// startJaeger starts Jaeger with nothing in it.
+func startJaeger(ctx context.Context, dir string) (*jaeger, error) {
+	program, err := findJaeger(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
 	j := &jaeger{server: server{name: nameJaeger}, dir: filepath.Join(dir, "jaeger-data")}
 	var addr [3]string
 	for i := range addr {
-		var err error
 		if addr[i], err = freeAddress(ctx); err != nil {
 			return nil, err
 		}
@@ -83,7 +91,7 @@ func startJaeger(ctx context.Context, dir string) (*jaeger, error) {
 	j.grpc = addr[0]
 	j.client = &asker{base: "http://" + addr[1], client: &http.Client{Transport: &http.Transport{}}}
 	config := filepath.Join(dir, "jaeger.yaml")
-	err := os.MkdirAll(j.dir, 0o750)
+	err = os.MkdirAll(j.dir, 0o750)
 	if err == nil {
 		err = os.WriteFile(config, fmt.Appendf(nil, jaegerConfig, addr[0], addr[1], addr[2], j.dir), 0o600)
 	}
@@ -91,7 +99,6 @@ func startJaeger(ctx context.Context, dir string) (*jaeger, error) {
 		return nil, fmt.Errorf("write configuration of Jaeger: %w", err)
 	}
 	j.cmd = exec.Command(program, "--config", config) //nolint:noctx // ended by stop
-	j.cmd.Stderr = os.Stderr
 	if err := j.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start Jaeger: %w", err)
 	}

@@ -92,11 +92,14 @@ func (s *grpcSender) send(ctx context.Context, e *export) error {
 	if err != nil {
 		return fmt.Errorf("export over gRPC: %w", err)
 	}
-	if len(answer) > 0 {
+	if inPart(answer) {
 		return fmt.Errorf("an export was taken in part only: %q", answer)
 	}
 	return nil
 }
+
+// inPart tells whether an answer says more than that all was taken, which it may say by an empty message.
+func inPart(answer []byte) bool { return len(answer) > 0 && string(answer) != "\n\x00" }
 
 type httpSender struct {
 	client *http.Client
@@ -129,7 +132,7 @@ func (s *httpSender) send(ctx context.Context, e *export) error {
 		return fmt.Errorf("%w: %s", errBusy, res.Status)
 	case res.StatusCode != http.StatusOK:
 		return fmt.Errorf("export over HTTP: %s: %.200s", res.Status, answer)
-	case len(answer) > 0:
+	case inPart(answer):
 		return fmt.Errorf("an export was taken in part only: %q", answer)
 	}
 	return nil
