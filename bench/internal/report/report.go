@@ -39,7 +39,7 @@ func (r Result) AtMost(most float64) Result {
 // AtLeast sets a goal for the value.
 func (r Result) AtLeast(least float64) Result {
 	met := r.Value >= least
-	r.Goal, r.Met = fmt.Sprintf("at least %.4g %s", least, r.Unit), &met
+	r.Goal, r.Met = fmt.Sprintf("at least %s %s", number(least), r.Unit), &met
 	return r
 }
 
