@@ -129,8 +129,14 @@ func topSummary(app string, top *api.Top, p paint, width int, zone *time.Locatio
 	if rate > 0 {
 		ratio = failed / rate
 	}
-	text := fmt.Sprintf("%s  %s  %s, %d/%d ready  %s req/s  %s errors  %.1f%% CPU  %s", p.bold(clean(app)), top.Time.In(zone).Format(time.TimeOnly),
-		plural(len(top.Services), "service"), ready, replicas, shortNumber(rate), percent(ratio), 100*cpu, bytesText(memory))
+	parts := []string{
+		top.Time.In(zone).Format(time.TimeOnly), plural(len(top.Services), "service"), fmt.Sprintf("%d/%d ready", ready, replicas),
+		shortNumber(rate) + " req/s", percent(ratio) + " errors", fmt.Sprintf("%.0f%% CPU", 100*cpu), bytesText(memory),
+	}
+	text := p.bold(clean(app)) + "  " + strings.Join(parts, "  ")
+	if width > 0 && visible(text) > width { // the table has as many lines
+		text = p.bold(clean(app)) + "  " + strings.Join(parts[2:], "  ")
+	}
 	return clip(text, width)
 }
 

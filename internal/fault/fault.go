@@ -35,6 +35,9 @@ type Position struct {
 	Width  int    `json:"width,omitempty"`
 }
 
+// QueryFile is the File of a place in the text of a query, which a problem document tells of too.
+const QueryFile = "query"
+
 // String is "file:line:column", with what is not known left out.
 func (p Position) String() string {
 	switch {

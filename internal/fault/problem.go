@@ -15,6 +15,8 @@ type Problem struct {
 	Code     Code   `json:"code,omitempty"`
 	Remedy   string `json:"remedy,omitempty"`
 	TraceID  string `json:"trace_id,omitempty"`
+	Column   int    `json:"column,omitempty"` // of a query's text, in characters from 1
+	Width    int    `json:"width,omitempty"`  // characters from there on that the problem is about
 }
 
 // ProblemFor describes e as a problem document with the given HTTP status. The title is that of the code's
@@ -24,10 +26,14 @@ func ProblemFor(e *Error, status int) Problem {
 	if page, ok := PageOf(e.Code); ok {
 		title = page.Title
 	}
-	return Problem{
+	p := Problem{
 		Type: "urn:atoll:error:" + string(e.Code), Title: title, Status: status,
 		Detail: e.Text, Code: e.Code, Remedy: e.Remedy,
 	}
+	if e.File == QueryFile {
+		p.Column, p.Width = e.Column, e.Width
+	}
+	return p
 }
 
 // JSON is the document's body.

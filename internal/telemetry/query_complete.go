@@ -37,6 +37,23 @@ type Source interface {
 	Values(ctx context.Context, field, prefix string, limit int) ([]ValueInfo, error)
 }
 
+// SourceOf is a store as it is asked about a signal over a range of time.
+func SourceOf(st Store, s Signal, r Range) Source { return storeSource{st, s, r} }
+
+type storeSource struct {
+	store  Store
+	signal Signal
+	r      Range
+}
+
+func (s storeSource) Fields(ctx context.Context, prefix string, limit int) ([]FieldInfo, error) {
+	return s.store.Fields(ctx, s.signal, s.r, prefix, limit)
+}
+
+func (s storeSource) Values(ctx context.Context, field, prefix string, limit int) ([]ValueInfo, error) {
+	return s.store.Values(ctx, s.signal, s.r, field, prefix, limit)
+}
+
 // MaxCompletions is how many completions there are at most.
 const MaxCompletions = 50
 

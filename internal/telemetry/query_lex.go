@@ -44,7 +44,7 @@ func (p *parser) fail(from, to int, format string, args ...any) *fault.Error {
 	column, width := p.column(from), utf8.RuneCountInString(p.text[from:to])
 	source := strings.NewReplacer("\n", " ", "\r", " ").Replace(p.text)
 	return fault.New(fault.CodeQueryInvalid, format, args...).
-		At(fault.Position{File: "query", Line: 1, Column: column, Width: max(width, 1)}, source)
+		At(fault.Position{File: fault.QueryFile, Line: 1, Column: column, Width: max(width, 1)}, source)
 }
 
 // column is where a byte of the text stands, in characters from 1.

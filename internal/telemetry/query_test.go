@@ -99,6 +99,10 @@ func TestLevelsAreOfRecordsAndDurationsOfSpans(t *testing.T) {
 }
 
 func TestErrorsPointAtTheColumnAndSayWhatToDo(t *testing.T) {
+	_, err := telemetry.ParseQuery("é = x and a == b", telemetry.Spans)
+	if e, ok := err.(*fault.Error); !ok || fault.ProblemFor(e, 400).Column != 13 || fault.ProblemFor(e, 400).Width != 2 { //nolint:errorlint // as below
+		t.Errorf("a problem document lacks the place: %v", err)
+	}
 	for text, want := range map[string]string{
 		"a = ":                     "5:1 here is the end where a value should be",
 		"a = b )":                  "7:1 this parenthesis was never opened",

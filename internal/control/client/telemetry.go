@@ -192,7 +192,7 @@ func promFault(promql, kind, text string) error {
 		e = fault.New(code, "%s", m[3])
 		column, err := strconv.Atoi(m[2])
 		if err == nil && m[1] == "1" && column >= 1 && column <= utf8.RuneCountInString(promql)+1 {
-			e = e.At(fault.Position{File: "query", Line: 1, Column: column}, promql)
+			e = e.At(fault.Position{File: fault.QueryFile, Line: 1, Column: column}, promql)
 		}
 	}
 	if code == fault.CodeQueryTooBroad {
