@@ -8,7 +8,7 @@ import (
 	"github.com/atollhq/atoll/internal/manifest"
 )
 
-// Load reads the manifests of an application, the contracts that they name, and the expressions of its sagas.
+// Load reads the manifests of an application, the contracts that they name, the expressions of its sagas and the queries of its alerts.
 func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
 	app, faults := manifest.Load(dir, opts)
 	if app == nil || faults.HasErrors() {
@@ -22,5 +22,5 @@ func Load(dir string, opts *manifest.Options) (*manifest.App, fault.List) {
 		return app, append(faults, e)
 	}
 	_, found := plans(app)
-	return app, append(faults, found...)
+	return app, append(append(faults, found...), checkAlerts(app)...)
 }

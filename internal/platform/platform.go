@@ -129,7 +129,7 @@ func (p *Platform) load() (*manifest.App, fault.List, error) {
 // start starts the parts, each of which notes how it is ended.
 func (p *Platform) start(ctx context.Context, app *manifest.App) error {
 	for _, step := range []func(context.Context, *manifest.App) error{
-		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startSagas, p.startBus, p.startSupervisor,
+		p.startState, p.startTelemetry, p.startDriver, p.startRelay, p.startDatabases, p.startSagas, p.startBus, p.startSupervisor, p.startAlerts,
 	} {
 		if err := step(ctx, app); err != nil {
 			return err
@@ -296,6 +296,9 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err := p.edge.prepare(ctx, &app.Gateway); err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
+	if err := checkReceivers(app); err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
 	commitOutboxes, err := p.outboxes.prepare(app, urls)
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
@@ -303,6 +306,7 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	// From here on nothing fails. What is gone stays known until nothing leads to it any more.
 	p.declare(p.current(), app)
 	p.telemetry.apply(ctx, app, intake)
+	p.alerts.Load().Apply(p.alertSettings(app))
 	events.commit()
 	commitGateway()
 	p.edge.commit(ctx)

@@ -120,11 +120,16 @@ func errBusy() error {
 }
 
 // Parse checks a query of PromQL and returns it well laid out.
-func (s *Store) Parse(query string) (string, error) {
+func (s *Store) Parse(query string) (string, error) { return parse(s.parser, query) }
+
+// Parse is Store.Parse without a store.
+func Parse(query string) (string, error) { return parse(parser.NewParser(parser.Options{}), query) }
+
+func parse(p parser.Parser, query string) (string, error) {
 	if len(query) > maxQuery {
 		return "", fault.New(fault.CodeMetricLimit, "the query is longer than %d bytes", maxQuery)
 	}
-	e, err := s.parser.ParseExpr(query)
+	e, err := p.ParseExpr(query)
 	if err != nil {
 		return "", queryFault(query, err)
 	}
