@@ -38,6 +38,7 @@ type sighting struct {
 	name     string
 	spanKind telemetry.SpanKind
 	status   int
+	grpc     int // code of gRPC, or 0
 	code     fault.Code
 	method   string
 	route    string
@@ -46,7 +47,7 @@ type sighting struct {
 
 // saw keeps a sighting: a span, and what is counted of it.
 func (p *Platform) saw(s *sighting) {
-	failed := s.code != "" || s.status >= 500
+	failed := s.failed()
 	if s.service == "" {
 		s.service = gatewayName
 	}
@@ -55,6 +56,9 @@ func (p *Platform) saw(s *sighting) {
 		Parent: telemetry.SpanID(s.trace.Parent), Name: s.name, Kind: s.spanKind, Start: s.start.UnixNano(), Duration: int64(s.duration), Attrs: s.attrs,
 	}
 	errorType := ""
+	if s.code != "" {
+		span.Attrs = append(span.Attrs, text("atoll.code", string(s.code)))
+	}
 	if failed {
 		errorType = string(s.code)
 		if errorType == "" {
@@ -68,6 +72,16 @@ func (p *Platform) saw(s *sighting) {
 	if failed && s.replica != "" {
 		p.errors.add(s.replica)
 	}
+}
+
+// failed tells whether the server's side failed: a request that is refused, or whose client went away, has not
+// (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status, likewise for gRPC).
+func (s *sighting) failed() bool {
+	switch s.grpc {
+	case 2, 4, 12, 13, 14, 15: // unknown, deadline exceeded, unimplemented, internal, unavailable, data loss
+		return true
+	}
+	return s.status >= 500 || s.status == 0 && s.code != ""
 }
 
 func text(key, value string) telemetry.Attr {
@@ -106,6 +120,7 @@ func (p *Platform) hop(h relay.Hop) {
 		s.attrs = append(s.attrs, whole64("http.response.status_code", int64(h.Status)))
 	}
 	if h.GRPC && h.GRPCCode >= 0 {
+		s.grpc = h.GRPCCode
 		s.attrs = append(s.attrs, text("rpc.system", "grpc"), whole64("rpc.grpc.status_code", int64(h.GRPCCode)))
 	}
 	if h.Kind == relay.KindGateway && h.Remote != "" {
