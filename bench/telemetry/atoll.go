@@ -17,15 +17,39 @@ import (
 	"github.com/atollhq/atoll/internal/control/api"
 )
 
-// application is almost empty: one service, which says once what it was given and then waits.
+// application is almost empty: one service, which is this program and only listens.
 const application = `app: bench
 services:
-  - {service: idle, dir: ., run: "exec sleep 1000000"}
+  - {service: idle, dir: ., run: %q}
+gateway: {listen: "127.0.0.1:0", routes: [{path: /**, to: idle}]}
 telemetry:
   otlp: {grpc: %q, http: %q}
   keep: {age: 720h, size: 100GB}
   limits: {spans: 10000000, logs: 10000000}
 `
+
+// idle is the argument with which this program is the service of the application.
+const idle = "idle"
+
+// serveIdle listens at PORT until ctx ends.
+func serveIdle(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })() // it is to end
+	for {
+		c, err := ln.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		c.Close()
+	}
+}
 
 // app is a running application.
 type app struct {
@@ -37,7 +61,10 @@ type app struct {
 // startApp starts an application in a folder that does not exist yet.
 func startApp(ctx context.Context, program, dir string) (*app, error) {
 	a := &app{program: program, dir: dir, server: server{name: nameAtoll}}
-	var err error
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
 	if a.grpc, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
@@ -46,7 +73,7 @@ func startApp(ctx context.Context, program, dir string) (*app, error) {
 	}
 	err = os.MkdirAll(dir, 0o750)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "atoll.yaml"), fmt.Appendf(nil, application, a.grpc, a.http), 0o600)
+		err = os.WriteFile(filepath.Join(dir, "atoll.yaml"), fmt.Appendf(nil, application, self+" "+idle, a.grpc, a.http), 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write application: %w", err)

@@ -93,6 +93,9 @@ type bench struct {
 }
 
 func run(ctx context.Context, args []string, out, say io.Writer) (err error) {
+	if len(args) == 1 && args[0] == idle {
+		return serveIdle(ctx)
+	}
 	s, err := parse(args)
 	if err != nil {
 		return err

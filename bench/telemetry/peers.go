@@ -180,7 +180,7 @@ func (b *bench) beside(ctx context.Context) (err error) {
 	q := overSocket(a.socket)
 	defer q.close()
 	within := url.Values{"from": {ours.from.Add(-time.Hour).UTC().Format(time.RFC3339)}}
-	ourQuestions, theirQuestions := questions(ours.picks[0], within, b.rounds)[:2], j.questions(theirs.picks[0], ours.from.Add(-time.Hour), b.rounds)
+	ourQuestions, theirQuestions := questions(ours.picks[0], within, b.rounds)[:2:2], j.questions(theirs.picks[0], ours.from.Add(-time.Hour), b.rounds)
 	for range b.rounds {
 		if err := errors.Join(ask(ctx, q, ourQuestions), ask(ctx, j.client, theirQuestions)); err != nil {
 			return err

@@ -108,30 +108,41 @@ const (
 	askedOrder = "spans, a value that is rare: order.id = UUID"
 )
 
+// Paths of the control API.
+const (
+	pathSpans = "/v1/traces?spans=true&limit=100"
+	pathLines = "/v1/records?limit=100"
+)
+
+// asked is the path of a query about what is within a range of time.
+func asked(path, text string, within url.Values) string {
+	v := url.Values{"query": {text}}
+	maps.Copy(v, within)
+	return path + "&" + v.Encode()
+}
+
 // questions are what is asked of Atoll; the first two of others, too.
 func questions(p *picked, within url.Values, rounds int) []*question {
 	r := rand.New(rand.NewPCG(1, 2))
-	ask := func(signal, text string) string {
-		v := url.Values{"query": {text}, "limit": {"100"}}
-		maps.Copy(v, within)
-		return "/v1/" + signal + "?" + v.Encode()
-	}
-	fixed := func(signal, text string) func() string { return func() string { return ask(signal, text) } }
+	fixed := func(path, text string) func() string { return func() string { return asked(path, text, within) } }
 	all := []*question{
 		{name: askedTrace, asked: max(1, 200/rounds), p99: true, atMost: goalTrace, path: func() string { return "/v1/traces/" + p.traces.any(r).String() }},
 		{name: askedOrder, asked: 4, p99: true, atMost: goalSearch, path: func() string {
 			o := p.orders.any(r)
-			return ask("traces", fmt.Sprintf("service = %s and order.id = %q", o.service, o.id))
+			return asked(pathSpans, fmt.Sprintf("service = %s and order.id = %q", o.service, o.id), within)
 		}},
-		{name: "spans, common: service = orders and status = error", asked: 4, atMost: goalSearch, path: fixed("traces", "service = orders and status = error")},
-		{name: "spans, common: POST and status 500 and over 50ms", asked: 4, atMost: goalSearch, path: fixed("traces", "http.request.method = POST and http.response.status_code = 500 and duration > 50ms")},
-		{name: "spans, none: two values that never meet", asked: 4, empty: true, atMost: goalSearch, path: fixed("traces", "service = fraud and db.namespace = catalog")},
-		{name: "spans, count() by service of all", asked: 1, path: fixed("traces", "| count() by service")},
-		{name: "spans, quantile(0.99, duration) by http.route of all", asked: 1, path: fixed("traces", "kind = server | count(), quantile(0.99, duration) by http.route")},
-		{name: "lines, a phrase that is rare", asked: 4, empty: true, atMost: goalPhrase, path: fixed("logs", fmt.Sprintf("%q", telemetrytest.PhraseRare))},
-		{name: "lines, a phrase that is one id", asked: 4, atMost: goalPhrase, path: func() string { return ask("logs", fmt.Sprintf("%q", p.lines.any(r))) }},
-		{name: "lines, a phrase of medium frequency", asked: 4, atMost: goalPhrase, path: fixed("logs", fmt.Sprintf("%q", telemetrytest.PhraseMedium))},
-		{name: "lines, a phrase that is common", asked: 4, atMost: goalPhrase, path: fixed("logs", fmt.Sprintf("%q", telemetrytest.PhraseCommon))},
+		{name: "spans, common: service = orders and status = error", asked: 4, atMost: goalSearch, path: fixed(pathSpans, "service = orders and status = error")},
+		{name: "traces, the newest 20 of the same", asked: 4, path: func() string {
+			return asked("/v1/traces?limit=20", "service = orders and status = error", within)
+		}},
+		{name: "spans, common: POST and status 500 and over 50ms", asked: 4, atMost: goalSearch, path: fixed(pathSpans, "http.request.method = POST and http.response.status_code = 500 and duration > 50ms")},
+		{name: "spans, none: two values that never meet", asked: 4, empty: true, atMost: goalSearch, path: fixed(pathSpans, "service = fraud and db.namespace = catalog")},
+		{name: "spans, count() by service of all", asked: 1, path: fixed(pathSpans, "| count() by service")},
+		{name: "spans, quantile(0.99, duration) by http.route of all", asked: 1, path: fixed(pathSpans, "kind = server | count(), quantile(0.99, duration) by http.route")},
+		{name: "lines, a phrase that is rare", asked: 4, empty: true, atMost: goalPhrase, path: fixed(pathLines, fmt.Sprintf("%q", telemetrytest.PhraseRare))},
+		{name: "lines, a phrase that is one id", asked: 4, atMost: goalPhrase, path: func() string { return asked(pathLines, fmt.Sprintf("%q", p.lines.any(r)), within) }},
+		{name: "lines, a phrase of medium frequency", asked: 4, atMost: goalPhrase, path: fixed(pathLines, fmt.Sprintf("%q", telemetrytest.PhraseMedium))},
+		{name: "lines, a phrase that is common", asked: 4, atMost: goalPhrase, path: fixed(pathLines, fmt.Sprintf("%q", telemetrytest.PhraseCommon))},
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/atollhq/atoll/bench/internal/report"
@@ -134,9 +135,8 @@ func (q *question) results(kase, subject string) []report.Result {
 
 // complete counts what is kept: nothing that was acknowledged may be missing.
 func (b *bench) complete(ctx context.Context, q *asker, l *long, within url.Values) error {
-	for what, signal := range map[string]string{whatSpans: "traces", whatLines: "logs"} {
-		v := url.Values{"query": {"| count()"}, "from": within["from"]}
-		body, _, err := q.ask(ctx, "/v1/"+signal+"?"+v.Encode())
+	for what, path := range map[string]string{whatSpans: pathSpans, whatLines: pathLines} {
+		body, _, err := q.ask(ctx, asked(path, "| count()", within))
 		if err != nil {
 			return err
 		}
@@ -151,22 +151,33 @@ func (b *bench) complete(ctx context.Context, q *asker, l *long, within url.Valu
 	return nil
 }
 
-// counted reads the answer to a query that counts.
-func counted(body []byte) (int64, error) {
-	var answer struct {
-		Table struct{ Rows [][]float64 }
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return 0, fmt.Errorf("read %.300s: %w", body, err)
-	}
-	if len(answer.Table.Rows) != 1 || len(answer.Table.Rows[0]) != 1 {
-		return 0, fmt.Errorf("%.300s is no count", body)
-	}
-	return int64(math.Round(answer.Table.Rows[0][0])), nil
+// answer is what answers have of what they found, those of Jaeger too.
+type answer struct {
+	Spans, Records, Traces, Data []json.RawMessage
+	Table                        struct{ Rows [][]json.RawMessage }
 }
 
-// found tells whether an answer has rows.
-func found(body []byte) bool { return len(body) > 200 }
+// counted reads the answer to a query that counts.
+func counted(body []byte) (int64, error) {
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return 0, fmt.Errorf("read %.300s: %w", body, err)
+	}
+	if len(a.Table.Rows) != 1 || len(a.Table.Rows[0]) != 1 {
+		return 0, fmt.Errorf("%.300s is no count", body)
+	}
+	n, err := strconv.ParseFloat(string(a.Table.Rows[0][0]), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%.300s is no count: %w", body, err)
+	}
+	return int64(n), nil
+}
+
+// found tells whether an answer has anything.
+func found(body []byte) bool {
+	var a answer
+	return json.Unmarshal(body, &a) == nil && len(a.Spans)+len(a.Records)+len(a.Traces)+len(a.Data)+len(a.Table.Rows) > 0
+}
 
 // steady is a load at a rate.
 type steady struct {
