@@ -54,9 +54,12 @@ type mem struct {
 	keys    map[string]*keyColumns
 	guesses []*keyColumns // what the attribute at this place was in the row before
 
-	resources  []telemetry.Resource // those of rows
-	resourceOf map[string]uint32    // by identity
-	resource   []uint32             // of each row
+	resources  []telemetry.Resource           // those of rows
+	resourceOf map[string]uint32              // by what they say
+	known      map[*telemetry.Resource]uint32 // of the batch that is being added
+	resource   []uint32                       // of each row
+
+	hints map[string]int // how many rows have a value, by column, of the table before this
 
 	first, last int64 // times of rows
 	attrColumns int
@@ -74,10 +77,17 @@ type keyColumns struct {
 	byKind [telemetry.KindJSON + 1]*column
 }
 
-func newMem(signal telemetry.Signal) *mem {
+// newMem makes a table. The one before it, if there is one, tells how much room it will need.
+func newMem(signal telemetry.Signal, before *mem) *mem {
 	m := &mem{
-		signal: signal, seed: maphash.MakeSeed(), keys: map[string]*keyColumns{}, resourceOf: map[string]uint32{},
+		signal: signal, known: map[*telemetry.Resource]uint32{}, hints: map[string]int{}, seed: maphash.MakeSeed(), keys: map[string]*keyColumns{}, resourceOf: map[string]uint32{},
 		first: math.MaxInt64, last: math.MinInt64,
+	}
+	if before != nil {
+		for _, c := range before.columns {
+			m.hints[c.name] = len(c.rows)
+		}
+		m.resource = make([]uint32, 0, before.n)
 	}
 	f := &m.fixed
 	f.time = m.column(colTime, parquet.Timestamp)
@@ -99,8 +109,17 @@ func newMem(signal telemetry.Signal) *mem {
 
 func (m *mem) column(name string, t parquet.Type) *column {
 	c := &column{name: name, kind: t}
-	if t == parquet.Text || t == parquet.JSON {
+	n := m.hints[name]
+	c.rows = make([]uint32, 0, n)
+	switch t {
+	case parquet.Text, parquet.JSON:
 		c.dict = newDict(m.seed)
+		c.codes = make([]uint32, 0, n)
+	case parquet.Int64, parquet.Timestamp:
+		c.ints = make([]int64, 0, n)
+	case parquet.Fixed8, parquet.Fixed16:
+		c.fixed = make([]byte, 0, n*width(t))
+	case parquet.Double, parquet.Bool:
 	}
 	m.columns = append(m.columns, c)
 	return c
@@ -197,14 +216,20 @@ func (m *mem) begin(at int64, r *telemetry.Resource, scope *telemetry.Scope) uin
 	return row
 }
 
-// resourceID finds a resource by what it says. The one of the row before is found at once.
+// newBatch forgets what was known of the pointers of the batch before: they may mean something else now.
+func (m *mem) newBatch() { clear(m.known) }
+
+// resourceID finds a resource by its pointer, if the batch had it before, else by what it says.
 func (m *mem) resourceID(r *telemetry.Resource) uint32 {
-	if len(m.resource) > 0 {
-		last := m.resource[len(m.resource)-1]
-		if sameResource(&m.resources[last], r) {
-			return last
-		}
+	if id, ok := m.known[r]; ok {
+		return id
 	}
+	id := m.addResource(r)
+	m.known[r] = id
+	return id
+}
+
+func (m *mem) addResource(r *telemetry.Resource) uint32 {
 	var b strings.Builder
 	b.WriteString(r.Service + "\x00" + r.Replica)
 	for _, a := range r.Attrs {
@@ -217,10 +242,6 @@ func (m *mem) resourceID(r *telemetry.Resource) uint32 {
 		m.resourceOf[b.String()] = id
 	}
 	return id
-}
-
-func sameResource(a, b *telemetry.Resource) bool {
-	return a.Service == b.Service && a.Replica == b.Replica && slices.Equal(a.Attrs, b.Attrs)
 }
 
 func cloneResource(r *telemetry.Resource) telemetry.Resource {

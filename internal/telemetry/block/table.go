@@ -73,7 +73,7 @@ type frozen struct {
 
 func openTable(dir string, signal telemetry.Signal, s *Store) (*table, error) {
 	t := &table{
-		signal: signal, dir: dir, store: s, o: &s.o, log: s.log, wal: wal{dir: filepath.Join(dir, "wal")}, active: newMem(signal),
+		signal: signal, dir: dir, store: s, o: &s.o, log: s.log, wal: wal{dir: filepath.Join(dir, "wal")}, active: newMem(signal, nil),
 		requests: make(chan *request, maxRequests), kept: make(chan keep, 4), frozen: make(chan *frozen, maxFlushing),
 		flushed: make(chan struct{}, 1),
 	}
@@ -318,6 +318,9 @@ func (t *table) keep() {
 }
 
 func (t *table) insert(r *request) {
+	t.mu.Lock()
+	t.active.newBatch()
+	t.mu.Unlock()
 	for chunk := range slices.Chunk(r.spans, insertAtOnce) {
 		t.mu.Lock()
 		for i := range chunk {
@@ -339,7 +342,7 @@ func (t *table) insert(r *request) {
 func (t *table) freeze(upTo uint64) {
 	t.mu.Lock()
 	f := &frozen{t.active, upTo}
-	t.active = newMem(t.signal)
+	t.active = newMem(t.signal, t.active)
 	t.flushing = append(t.flushing, f)
 	t.mu.Unlock()
 	t.frozen <- f
