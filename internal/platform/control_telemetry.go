@@ -93,16 +93,17 @@ func (p *Platform) tracesWith(ctx context.Context, r telemetry.Range, q *telemet
 		return nil, err
 	}
 	found := &api.Found{Traces: make([]api.TraceSummary, 0, len(ids)), Reach: api.Reach(reach)}
+	spans, err := p.telemetry.store.Trace(ctx, ids...)
+	byTrace := make(map[telemetry.TraceID][]telemetry.Span, len(ids))
+	for _, s := range spans {
+		byTrace[s.TraceID] = append(byTrace[s.TraceID], s)
+	}
 	for _, id := range ids {
-		spans, err := p.telemetry.store.Trace(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if len(spans) > 0 {
-			found.Traces = append(found.Traces, summaryOf(spans))
+		if len(byTrace[id]) > 0 {
+			found.Traces = append(found.Traces, summaryOf(byTrace[id]))
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // summaryOf stands a trace for its root, or its first span where there is none.
@@ -133,19 +134,15 @@ func summaryOf(spans []telemetry.Span) api.TraceSummary {
 
 // Trace is all of a trace, by its id or the beginning of it.
 func (p *Platform) Trace(ctx context.Context, id string, records bool) (*api.Trace, error) {
-	ids, err := p.telemetry.store.Traces(ctx, id)
+	spans, err := p.spansOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if len(ids) == 0 {
+	if len(spans) == 0 {
 		return nil, fault.New(fault.CodeTraceUnknown, "there is no trace %s", id).
 			Fix("list those there are with atoll traces; of an id its first 4 digits are needed at least, and old traces are not kept")
 	}
-	spans, err := p.telemetry.store.Trace(ctx, ids[0])
-	if err != nil {
-		return nil, err
-	}
-	out := &api.Trace{TraceID: ids[0].String(), Spans: make([]api.Span, len(spans))}
+	out := &api.Trace{TraceID: spans[0].TraceID.String(), Spans: make([]api.Span, len(spans))}
 	for i := range spans {
 		out.Spans[i] = spanOf(&spans[i])
 	}
@@ -155,17 +152,26 @@ func (p *Platform) Trace(ctx context.Context, id string, records bool) (*api.Tra
 	where := &telemetry.Compare{Field: telemetry.Field{Name: telemetry.FieldTrace}, Op: telemetry.OpEqual, Value: telemetry.String(out.TraceID)}
 	// Records of a trace lie about its spans in time.
 	const around = time.Minute
-	r := telemetry.Range{}
-	if len(spans) > 0 {
-		last := spans[len(spans)-1]
-		r = telemetry.Range{From: spans[0].StartTime().Add(-around), To: last.StartTime().Add(last.Took() + around)}
-	}
+	last := &spans[len(spans)-1]
+	r := telemetry.Range{From: spans[0].StartTime().Add(-around), To: last.StartTime().Add(last.Took() + around)}
 	_, err = p.telemetry.store.Find(ctx, telemetry.Logs, r, &telemetry.Query{Where: where, Limit: maxTraces}, func(row telemetry.Row) error {
 		out.Records = append(out.Records, recordOf(row.Record))
 		return nil
 	})
 	slices.Reverse(out.Records)
 	return out, err
+}
+
+// spansOf are the spans of a trace by its id or the beginning of it; of several that begin so, the newest.
+func (p *Platform) spansOf(ctx context.Context, id string) ([]telemetry.Span, error) {
+	if whole, ok := telemetry.ParseTraceID(id); ok {
+		return p.telemetry.store.Trace(ctx, whole)
+	}
+	ids, err := p.telemetry.store.Traces(ctx, id)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	return p.telemetry.store.Trace(ctx, ids[0])
 }
 
 // Records asks a query about log records.

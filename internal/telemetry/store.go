@@ -64,8 +64,8 @@ type Store interface {
 	Find(ctx context.Context, s Signal, r Range, q *Query, yield func(Row) error) (Reach, error)
 	// Tell answers a query with an aggregation.
 	Tell(ctx context.Context, s Signal, r Range, q *Query) (*Table, Reach, error)
-	// Trace returns the spans of a trace by their start.
-	Trace(ctx context.Context, id TraceID) ([]Span, error)
+	// Trace returns the spans of traces by their start.
+	Trace(ctx context.Context, ids ...TraceID) ([]Span, error)
 	// Traces looks up traces whose id begins with a prefix of at least 4 hexadecimal digits, the newest first, at most 10.
 	Traces(ctx context.Context, prefix string) ([]TraceID, error)
 	// Scan calls yield with all rows that where chooses in r, the oldest first. Rows that come meanwhile are left out.

@@ -45,6 +45,8 @@ func (c *compiler) compile(e telemetry.Expr) node {
 		return c.field(e.Field.Name, func(v telemetry.Value) bool { return e.Regex.MatchString(v.Text()) })
 	case *telemetry.Has:
 		return c.field(e.Field.Name, func(telemetry.Value) bool { return true })
+	case ofTraces:
+		return c.traces(e)
 	case *telemetry.Phrase:
 		var probes []uint64
 		for _, word := range telemetry.PhraseWords(e.Text) {

@@ -250,11 +250,9 @@ func (e *tornError) Error() string { return e.err.Error() }
 
 func (e *tornError) Unwrap() error { return e.err }
 
-// Trace returns the spans of a trace by their start.
-func (s *Store) Trace(ctx context.Context, id telemetry.TraceID) ([]telemetry.Span, error) {
-	where := &telemetry.Compare{
-		Field: telemetry.Field{Name: telemetry.FieldTrace}, Op: telemetry.OpEqual, Value: telemetry.String(id.String()),
-	}
+// Trace returns the spans of traces by their start.
+func (s *Store) Trace(ctx context.Context, ids ...telemetry.TraceID) ([]telemetry.Span, error) {
+	where := ofTraces(ids)
 	snap := s.spans.snapshot()
 	defer snap.release()
 	var spans []telemetry.Span

@@ -22,7 +22,7 @@ type Options struct {
 	SpansPerSecond   int64         // taken in from all services together; 0 is no limit
 	RecordsPerSecond int64         // likewise
 	Sample           float64       // part of the traces that is kept of those that neither failed nor were slow; 0 and 1 are all
-	MemRows          int           // of a table in memory before it becomes a block; default 131,072
+	MemRows          int           // of a table in memory before it becomes a block; default 65,536
 	MemBytes         int           // likewise; default 48 MB
 	MemAge           time.Duration // likewise; default 1 h
 	ReadOnly         bool          // look at what is there, of an application that does not run
@@ -36,7 +36,7 @@ func (o *Options) withDefaults() Options {
 	}
 	out.MaxBytes = cmp.Or(out.MaxBytes, 2_000_000_000)
 	out.MaxAge = cmp.Or(out.MaxAge, 7*24*time.Hour)
-	out.MemRows = cmp.Or(out.MemRows, 131_072)
+	out.MemRows = cmp.Or(out.MemRows, 65_536)
 	out.MemBytes = cmp.Or(out.MemBytes, 48_000_000)
 	out.MemAge = cmp.Or(out.MemAge, time.Hour)
 	if out.Sample <= 0 || out.Sample > 1 {

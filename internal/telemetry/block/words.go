@@ -17,9 +17,9 @@ func salts() [8]uint32 {
 	return [8]uint32{0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31}
 }
 
-// appendFilter appends a filter of hashes, at about 11 bits each.
+// appendFilter appends a filter of hashes, at about 9 bits each, so that one in 50 words is thought to be there that is not.
 func appendFilter(b []byte, hashes []uint64) []byte {
-	const bitsEach = 11
+	const bitsEach = 9
 	blocks := max(1, (len(hashes)*bitsEach+8*blockBytes-1)/(8*blockBytes))
 	begin := len(b)
 	b = append(b, make([]byte, blocks*blockBytes)...)

@@ -16,7 +16,7 @@ import (
 type Store interface {
 	Find(ctx context.Context, s telemetry.Signal, r telemetry.Range, q *telemetry.Query, yield func(telemetry.Row) error) (telemetry.Reach, error)
 	Tell(ctx context.Context, s telemetry.Signal, r telemetry.Range, q *telemetry.Query) (*telemetry.Table, telemetry.Reach, error)
-	Trace(ctx context.Context, id telemetry.TraceID) ([]telemetry.Span, error)
+	Trace(ctx context.Context, ids ...telemetry.TraceID) ([]telemetry.Span, error)
 	Values(ctx context.Context, s telemetry.Signal, r telemetry.Range, field, prefix string, limit int) ([]telemetry.ValueInfo, error)
 }
 

@@ -278,7 +278,7 @@ func (s *Scratch) textDict(b []byte, n int) bool {
 	if n > len(b)/4 {
 		return false
 	}
-	s.dict.Reset()
+	s.dict.Ends, s.dict.Bytes = resize(s.dict.Ends, n)[:0], resize(s.dict.Bytes, len(b))[:0]
 	for range n {
 		if len(b) < 4 {
 			return false
