@@ -3,11 +3,15 @@ package platform
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/atollhq/atoll/internal/alert"
+	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/relay"
 	"github.com/atollhq/atoll/internal/replica"
 	"github.com/atollhq/atoll/internal/telemetry"
+	"github.com/atollhq/atoll/internal/telemetry/block"
 )
 
 // What the tests of this package look at from outside.
@@ -76,3 +80,48 @@ func SwapDriver(d *Databases, driver replica.Driver) (before replica.Driver) {
 
 // SetAlerts gives a platform an engine of alerts.
 func (p *Platform) SetAlerts(e *alert.Engine) { p.alerts.Store(e) }
+
+// Watched is a platform of which only what sees requests is there.
+type Watched struct {
+	p   *Platform
+	dir string
+}
+
+// NewWatched makes one, and what ends it.
+func NewWatched(dir string, log *slog.Logger) (w *Watched, end func() error, err error) {
+	t := &manifest.Telemetry{Sample: 100}
+	o, err := openObservatory(func(name string) string { return filepath.Join(dir, name) }, t, log, func(*fault.Error) {})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Watched{&Platform{telemetry: o, errors: newErrorCounts()}, dir}, o.close, nil
+}
+
+// Hop is told of a request.
+func (w *Watched) Hop(h relay.Hop) { w.p.hop(h) }
+
+// Counted is what was counted.
+func (w *Watched) Counted() string {
+	m := &exposition{}
+	m.requests(w.p.telemetry.requests)
+	return m.out.String()
+}
+
+// Kept are the spans that a query chooses, after the end.
+func (w *Watched) Kept(ctx context.Context, text string) ([]telemetry.Span, error) {
+	store, err := block.Open(filepath.Join(w.dir, "telemetry"), &block.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }()
+	q, err := telemetry.ParseQuery(text, telemetry.Spans)
+	if err != nil {
+		return nil, err
+	}
+	var out []telemetry.Span
+	err = store.Scan(ctx, telemetry.Spans, telemetry.Range{}, q.Where, func(r telemetry.Row) error {
+		out = append(out, *r.Span)
+		return nil
+	})
+	return out, err
+}
