@@ -27,6 +27,7 @@ type world struct {
 	scopes    []*telemetry.Scope
 	spans     []telemetry.Span
 	records   []telemetry.Record
+	texts     map[telemetry.Signal][]string // canonical, of each row
 }
 
 func newWorld(seed uint64) *world {
@@ -211,16 +212,32 @@ func timeOf(r telemetry.Row) int64 {
 
 // expect is what a query finds, after the oracle.
 func (w *world) expect(signal telemetry.Signal, r telemetry.Range, q *telemetry.Query) []string {
-	rows := slices.DeleteFunc(w.rows(signal), func(row telemetry.Row) bool {
+	rows, texts := w.rows(signal), w.canonical(signal)
+	var chosen []int
+	for i, row := range rows {
 		at := timeOf(row)
-		return !q.Match(row) || !r.From.IsZero() && at < r.From.UnixNano() || !r.To.IsZero() && at >= r.To.UnixNano()
-	})
-	slices.SortStableFunc(rows, func(a, b telemetry.Row) int { return int(max(-1, min(1, timeOf(b)-timeOf(a)))) })
-	out := make([]string, 0, len(rows))
-	for _, row := range rows {
-		out = append(out, canonical(row))
+		if (r.From.IsZero() || at >= r.From.UnixNano()) && (r.To.IsZero() || at < r.To.UnixNano()) && q.Match(row) {
+			chosen = append(chosen, i)
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b int) int { return cmp.Compare(timeOf(rows[b]), timeOf(rows[a])) })
+	out := make([]string, 0, len(chosen))
+	for _, i := range chosen {
+		out = append(out, texts[i])
 	}
 	return out
+}
+
+// canonical is the text of each row; it is made once.
+func (w *world) canonical(signal telemetry.Signal) []string {
+	rows := w.rows(signal)
+	if w.texts == nil {
+		w.texts = map[telemetry.Signal][]string{}
+	}
+	for _, row := range rows[len(w.texts[signal]):] {
+		w.texts[signal] = append(w.texts[signal], canonical(row))
+	}
+	return w.texts[signal]
 }
 
 func find(t *testing.T, s *block.Store, signal telemetry.Signal, r telemetry.Range, q *telemetry.Query) []string {
