@@ -144,7 +144,7 @@ func (t *table) openBlocks(segments []uint64) (last uint64, err error) {
 			found[name.segment] = map[int]*block{}
 		}
 		if twice := found[name.segment][name.part]; twice != nil { // the same rows, of an attempt that could not be undone
-			return t.unlessReadOnly(func() error { return unwritten([]*block{b}) })
+			return t.undo([]*block{b})
 		}
 		found[name.segment][name.part] = b
 		parts[name.segment] = name.parts
@@ -160,7 +160,7 @@ func (t *table) openBlocks(segments []uint64) (last uint64, err error) {
 	}
 	for segment, list := range found {
 		if len(list) < parts[segment] && slices.Contains(segments, segment) {
-			err = errors.Join(err, t.unlessReadOnly(func() error { return unwritten(slices.Collect(maps.Values(list))) }))
+			err = errors.Join(err, t.undo(slices.Collect(maps.Values(list))))
 			continue
 		}
 		last = max(last, segment)
@@ -178,6 +178,18 @@ func (t *table) unlessReadOnly(do func() error) error {
 		return nil
 	}
 	return do()
+}
+
+// undo leaves blocks out whose rows are elsewhere, and removes them.
+func (t *table) undo(list []*block) error {
+	if !t.o.ReadOnly {
+		return unwritten(list)
+	}
+	var err error
+	for _, b := range list {
+		err = errors.Join(err, b.release())
+	}
+	return err
 }
 
 // unwritten removes blocks whose rows lie in the log, for good: one that came back when the log is gone would have its rows twice.
