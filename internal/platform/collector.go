@@ -13,7 +13,9 @@ import (
 const (
 	gatherFor    = 100 * time.Millisecond // how long rows wait for others, so that one sync serves them all
 	gatherRows   = 2048                   // rows at which they wait no longer
+	gatherBytes  = 4 << 20                // of records, likewise
 	maxGathered  = 32 * 1024              // spans, and records, that wait at most
+	maxBytes     = 16 << 20               // of records, likewise: lines may be long
 	gatherAgain  = 500 * time.Millisecond
 	collectorEnd = 5 * time.Second // what cannot be kept within this when Atoll ends is lost
 )
@@ -27,6 +29,7 @@ type collector struct {
 	mu      sync.Mutex
 	spans   []telemetry.Span   // guarded by mu
 	records []telemetry.Record // guarded by mu
+	bytes   int                // guarded by mu: of records, about
 	dropped int64              // guarded by mu: spans
 	closing bool               // guarded by mu
 	room    chan struct{}      // guarded by mu: closed when records were taken out
@@ -62,7 +65,7 @@ func (c *collector) span(s *telemetry.Span) {
 func (c *collector) record(r *telemetry.Record) {
 	for {
 		c.mu.Lock()
-		if len(c.records) < maxGathered || c.closing {
+		if len(c.records) < maxGathered && c.bytes < maxBytes || c.closing {
 			break
 		}
 		room := c.room
@@ -70,11 +73,12 @@ func (c *collector) record(r *telemetry.Record) {
 		<-room
 	}
 	defer c.mu.Unlock()
-	if len(c.records) >= 2*maxGathered {
+	if len(c.records) >= 2*maxGathered || c.bytes >= 2*maxBytes {
 		return // it is ending, and the disk takes nothing
 	}
 	c.records = append(c.records, *r)
-	if len(c.records) == gatherRows {
+	c.bytes += len(r.Body.Str())
+	if len(c.records) == gatherRows || c.bytes >= gatherBytes {
 		c.hurry()
 	}
 }
@@ -117,39 +121,47 @@ func (c *collector) run() {
 func (c *collector) hand(ctx context.Context, spare *telemetry.Batch) {
 	c.mu.Lock()
 	batch := &telemetry.Batch{Spans: c.spans, Records: c.records}
-	c.spans, c.records = spare.Spans[:0], spare.Records[:0]
+	c.spans, c.records, c.bytes = spare.Spans[:0], spare.Records[:0], 0
 	close(c.room)
 	c.room = make(chan struct{})
 	c.mu.Unlock()
-	if len(batch.Spans)+len(batch.Records) > 0 {
-		c.keep(ctx, batch)
+	// Each by itself: where the store takes the one and not the other, what is tried again must not come twice.
+	if len(batch.Spans) > 0 {
+		c.keep(ctx, &telemetry.Batch{Spans: batch.Spans})
+	}
+	if len(batch.Records) > 0 {
+		c.keep(ctx, &telemetry.Batch{Records: batch.Records})
 	}
 	clear(batch.Spans)
 	clear(batch.Records)
 	*spare = telemetry.Batch{Spans: batch.Spans, Records: batch.Records}
 }
 
-// keep tries until the batch is kept, ctx ends, or it cannot be.
+// keep tries until the batch is kept, cannot be, or the collector ends and collectorEnd with it.
 func (c *collector) keep(ctx context.Context, b *telemetry.Batch) {
+	ending := ctx.Done() != nil
 	for {
 		err := c.take(ctx, b)
-		_, busy := errors.AsType[*telemetry.Busy](err)
-		switch {
-		case err == nil:
+		if err == nil {
 			return
-		case !busy:
+		}
+		if _, busy := errors.AsType[*telemetry.Busy](err); !busy || ctx.Err() != nil {
 			c.log.Error("telemetry of Atoll's own is lost", "spans", len(b.Spans), "records", len(b.Records), "error", err)
 			return
 		}
 		wait := time.NewTimer(gatherAgain)
+		if ending {
+			<-wait.C
+			continue
+		}
 		select {
 		case <-wait.C:
-		case <-c.stop:
+		case <-c.stop: // what is at hand has its last chances, too
 			wait.Stop()
-			if ctx.Err() != nil || ctx.Done() == nil {
-				return
-			}
-			<-time.After(gatherFor)
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, collectorEnd)
+			defer cancel()
+			ending = true
 		}
 	}
 }

@@ -56,7 +56,8 @@ type Reach struct {
 // *fault.Error and point at the column; the others are of disk or ctx.
 type Store interface {
 	// Append keeps the spans and the records of a batch. When it returns nil they are durable. It refuses with
-	// *Busy when it cannot keep up; nothing of the batch is kept then.
+	// *Busy when it cannot keep up; nothing of the batch is kept then, but for one with both spans and records, of which it may
+	// have kept the spans: who tries again sends them apart.
 	Append(ctx context.Context, b *Batch) error
 
 	// Find calls yield with the rows that q chooses in r, the newest first, as many as q's limit; q has no aggregation.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +114,7 @@ func parseBlockName(name string) (n blockName, ok bool) {
 // openBlocks opens what there is, sets aside what is torn, and removes what was not finished. It answers the last segment
 // whose rows lie in blocks.
 func (t *table) openBlocks(segments []uint64) (last uint64, err error) {
-	found := map[uint64][]*block{}
+	found := map[uint64]map[int]*block{} // by segment and part
 	parts := map[uint64]int{}
 	err = filepath.WalkDir(t.dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -131,25 +132,39 @@ func (t *table) openBlocks(segments []uint64) (last uint64, err error) {
 			return nil // not ours
 		}
 		b, err := openBlock(path, name.crc)
+		if p, ok := errors.AsType[*fs.PathError](err); ok && p.Op == "open" {
+			return err // too many files are open, perhaps: that says nothing of what is in this one
+		}
 		if err != nil {
 			t.log.Error("a block is torn and was set aside", "block", path, "error", err)
 			t.torn = append(t.torn, d.Name())
 			return t.unlessReadOnly(func() error { return t.moveAside(path) })
 		}
-		found[name.segment] = append(found[name.segment], b)
+		if found[name.segment] == nil {
+			found[name.segment] = map[int]*block{}
+		}
+		if twice := found[name.segment][name.part]; twice != nil { // the same rows, of an attempt that could not be undone
+			return t.undo([]*block{b})
+		}
+		found[name.segment][name.part] = b
 		parts[name.segment] = name.parts
 		return nil
 	})
 	if err != nil {
+		for _, list := range found {
+			for _, one := range list {
+				err = errors.Join(err, one.release())
+			}
+		}
 		return 0, fmt.Errorf("open blocks: %w", err)
 	}
 	for segment, list := range found {
 		if len(list) < parts[segment] && slices.Contains(segments, segment) {
-			err = errors.Join(err, t.unfinished(list))
+			err = errors.Join(err, t.undo(slices.Collect(maps.Values(list))))
 			continue
 		}
 		last = max(last, segment)
-		t.blocks = append(t.blocks, list...)
+		t.blocks = slices.AppendSeq(t.blocks, maps.Values(list))
 	}
 	slices.SortFunc(t.blocks, func(a, b *block) int { return strings.Compare(a.path, b.path) })
 	if err == nil && last > 0 {
@@ -165,12 +180,24 @@ func (t *table) unlessReadOnly(do func() error) error {
 	return do()
 }
 
-// unfinished removes blocks whose rows come back from the log.
-func (t *table) unfinished(list []*block) error {
+// undo leaves blocks out whose rows are elsewhere, and removes them.
+func (t *table) undo(list []*block) error {
+	if !t.o.ReadOnly {
+		return unwritten(list)
+	}
 	var err error
 	for _, b := range list {
-		b.gone.Store(!t.o.ReadOnly)
 		err = errors.Join(err, b.release())
+	}
+	return err
+}
+
+// unwritten removes blocks whose rows lie in the log, for good: one that came back when the log is gone would have its rows twice.
+func unwritten(list []*block) error {
+	var err error
+	for _, b := range list {
+		b.gone.Store(true)
+		err = errors.Join(err, b.release(), syncDir(filepath.Dir(b.path)))
 	}
 	return err
 }
@@ -231,6 +258,14 @@ func readBlock(path string, file *os.File, crc uint32) (*block, error) {
 	if err := json.Unmarshal([]byte(pq.Meta(metaKey)), &meta); err != nil {
 		return nil, fmt.Errorf("open block: what it says of itself: %w", err)
 	}
+	for _, c := range pq.Columns() {
+		if !shaped(meta.Signal, c) {
+			return nil, fmt.Errorf("open block: %w: column %s is of type %d", errShape, c.Name, c.Type)
+		}
+	}
+	if pq.PageRows() != pageRows {
+		return nil, fmt.Errorf("open block: %w: pages of %d rows", errShape, pq.PageRows())
+	}
 	rows := 0
 	for _, g := range pq.Groups() {
 		rows += g.Rows
@@ -244,4 +279,26 @@ func readBlock(path string, file *os.File, crc uint32) (*block, error) {
 	}
 	b.refs.Store(1)
 	return b, nil
+}
+
+// shaped tells whether a column has the type that those who read it expect. A program that made the file may have had its own ideas.
+func shaped(signal telemetry.Signal, c parquet.ColumnInfo) bool {
+	switch c.Name {
+	case colTime:
+		return c.Type == parquet.Timestamp
+	case colTrace:
+		return c.Type == parquet.Fixed16
+	case colSpan, colParent:
+		return c.Type == parquet.Fixed8
+	case colDuration, colSeverity:
+		return c.Type == parquet.Int64
+	case colEvents, colLinks, colRest, colText + suffixOf(telemetry.KindJSON):
+		return c.Type == parquet.JSON
+	case colName, colKind, colStatus, colMessage, colScope, colScopeVersion, colService, colReplica, colLevel, colText, colState:
+		return c.Type == parquet.Text
+	}
+	if strings.HasPrefix(c.Name, prefixResource) {
+		return c.Type == parquet.Text
+	}
+	return signal == telemetry.Spans || signal == telemetry.Logs
 }

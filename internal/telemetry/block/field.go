@@ -59,14 +59,19 @@ func sources(seg segment, signal telemetry.Signal, field string) []source {
 			return out
 		}
 	}
-	for _, suffix := range suffixes() {
+	endings := suffixes()
+	all := endings[:]
+	if suffixIn(field) != "" {
+		all = all[1:] // what has just that name is a column of another field
+	}
+	for _, suffix := range all {
 		name := prefixAttr + field + suffix
 		if v := seg.get(name); v != nil {
 			out = append(out, source{v, textOf(v.typ())})
 		}
 	}
 	add(colRest, func(text []byte) telemetry.Value { return inRest(text, field) })
-	for _, suffix := range suffixes() {
+	for _, suffix := range all {
 		add(prefixResource+field+suffix, resourceValue(suffix))
 	}
 	return out

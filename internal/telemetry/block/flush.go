@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,8 +30,10 @@ const (
 
 // flush makes blocks of a table in memory and, when all of them are durable, removes its log.
 func (t *table) flush(f *frozen) error {
-	parts := f.mem.split(t.keepRows(f.mem))
-	made := time.Now()
+	if f.parts == nil { // an attempt that fails does not choose, and count, again
+		f.parts = f.mem.split(t.keepRows(f.mem))
+	}
+	parts, made := f.parts, time.Now()
 	written := make([]*unfinished, 0, len(parts))
 	var err error
 	for i, rows := range parts {
@@ -53,11 +56,7 @@ func (t *table) flush(f *frozen) error {
 		}
 	}
 	if err != nil {
-		for _, b := range blocks {
-			b.gone.Store(true)
-			err = errors.Join(err, b.release())
-		}
-		return err
+		return errors.Join(err, unwritten(blocks))
 	}
 	t.mu.Lock()
 	t.flushing = slices.DeleteFunc(slices.Clone(t.flushing), func(other *frozen) bool { return other == f })
@@ -70,22 +69,31 @@ func (t *table) flush(f *frozen) error {
 	return nil
 }
 
+// errUnwritable is the error of rows that do not fit into a block: trying again does not help.
+var errUnwritable = errors.New("the rows fit into no block")
+
 // unfinished is a block that has not its name yet.
 type unfinished struct {
 	temp, dir string
 	name      blockName
 }
 
-// finish gives the block its name, and opens it.
+// finish gives the block its name, and opens it. After an error nothing is left of it.
 func (u *unfinished) finish() (*block, error) {
 	path := filepath.Join(u.dir, u.name.String())
 	if err := os.Rename(u.temp, path); err != nil {
-		return nil, fmt.Errorf("name block: %w", err)
+		return nil, fmt.Errorf("name block: %w", errors.Join(err, os.Remove(u.temp)))
 	}
-	if err := syncDir(u.dir); err != nil {
-		return nil, err
+	b, err := openBlock(path, u.name.crc)
+	if err == nil {
+		if err = syncDir(u.dir); err != nil {
+			err = errors.Join(err, b.release())
+		}
 	}
-	return openBlock(path, u.name.crc)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path), syncDir(u.dir))
+	}
+	return b, nil
 }
 
 // writePart writes a file of some rows, which lie in the order in which they are given.
@@ -125,7 +133,7 @@ func writeBlock(file *os.File, m *mem, rows []uint32, meta *blockMeta) (uint32, 
 	for chunk := range slices.Chunk(rows, groupRows) {
 		columns := shaper.columns(chunk)
 		if err := w.WriteGroup(len(chunk), columns); err != nil {
-			return 0, fmt.Errorf("write row group: %w", err)
+			return 0, fmt.Errorf("%w: row group: %w", errUnwritable, err)
 		}
 		if m.signal == telemetry.Logs {
 			words.add(columns, len(chunk))
@@ -133,7 +141,7 @@ func writeBlock(file *os.File, m *mem, rows []uint32, meta *blockMeta) (uint32, 
 	}
 	if m.signal == telemetry.Logs {
 		if err := w.Section(wordsSection, words.bytes()); err != nil {
-			return 0, fmt.Errorf("write filters of words: %w", err)
+			return 0, fmt.Errorf("%w: filters of words: %w", errUnwritable, err)
 		}
 	}
 	text, err := json.Marshal(meta)
@@ -143,7 +151,7 @@ func writeBlock(file *os.File, m *mem, rows []uint32, meta *blockMeta) (uint32, 
 	w.Meta(metaKey, string(text))
 	crc, err := w.Close()
 	if err != nil {
-		return 0, fmt.Errorf("write footer: %w", err)
+		return 0, fmt.Errorf("%w: footer: %w", errUnwritable, err)
 	}
 	if _, err := file.Write(out.Bytes()); err != nil {
 		return 0, err
@@ -330,7 +338,21 @@ func (m *mem) servicesOf(rows []uint32) map[string]int64 {
 	for _, row := range rows {
 		counts[m.resource[row]]++
 	}
-	return byService(m.resources, counts)
+	return few(byService(m.resources, counts))
+}
+
+// few keeps the services with most rows, and makes one of the others.
+func few(counts map[string]int64) map[string]int64 {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		if i >= maxServices || len(name) > maxKey {
+			counts[others] += counts[name]
+			delete(counts, name)
+		}
+	}
+	return counts
 }
 
 func (v *memView) services() map[string]int64 {

@@ -42,6 +42,14 @@ const (
 // maxColumns is how many columns of attributes a table has; what goes beyond is kept in colRest.
 const maxColumns = 400
 
+// maxKey is how long the key of an attribute is that gets a column; maxServices, how many services a block names. Both bound what
+// stands in its footer.
+const (
+	maxKey      = 256
+	maxServices = 1000
+	others      = "(others)"
+)
+
 // mem is a table in memory: rows that are durable in the write-ahead log and not in a block yet. It has one writer; a
 // reader takes a view under the lock of who owns it.
 type mem struct {
@@ -55,11 +63,14 @@ type mem struct {
 	guesses []*keyColumns // what the attribute at this place was in the row before
 
 	resources  []telemetry.Resource           // those of rows
+	more       [][]telemetry.Attr             // of each resource: attributes that its rows have in its place
 	resourceOf map[string]uint32              // by what they say
 	known      map[*telemetry.Resource]uint32 // of the batch that is being added
 	resource   []uint32                       // of each row
 
 	hints map[string]int // how many rows have a value, by column, of the table before this
+
+	resourceColumns map[string]bool // that resources have
 
 	first, last int64 // times of rows
 	attrColumns int
@@ -80,8 +91,8 @@ type keyColumns struct {
 // newMem makes a table. The one before it, if there is one, tells how much room it will need.
 func newMem(signal telemetry.Signal, before *mem) *mem {
 	m := &mem{
-		signal: signal, known: map[*telemetry.Resource]uint32{}, hints: map[string]int{}, seed: maphash.MakeSeed(), keys: map[string]*keyColumns{}, resourceOf: map[string]uint32{},
-		first: math.MaxInt64, last: math.MinInt64,
+		signal: signal, known: map[*telemetry.Resource]uint32{}, hints: map[string]int{}, seed: maphash.MakeSeed(), keys: map[string]*keyColumns{},
+		resourceOf: map[string]uint32{}, resourceColumns: map[string]bool{}, first: math.MaxInt64, last: math.MinInt64,
 	}
 	if before != nil {
 		for _, c := range before.columns {
@@ -167,11 +178,11 @@ func (m *mem) of(k *keyColumns, kind telemetry.Kind) *column {
 	if c := k.byKind[kind]; c != nil {
 		return c
 	}
-	if m.attrColumns >= maxColumns {
+	if m.attrColumns >= maxColumns || len(k.key) > maxKey {
 		return nil
 	}
 	name := prefixAttr + k.key
-	if k.byKind != [len(k.byKind)]*column{} {
+	if k.byKind != [len(k.byKind)]*column{} || suffixIn(k.key) != "" { // of a key that ends as a column does, none is plain
 		name += suffixOf(kind)
 	}
 	k.byKind[kind] = m.column(name, typeOf(kind))
@@ -195,6 +206,7 @@ func (m *mem) attrs(row uint32, attrs []telemetry.Attr) {
 			c.addValue(row, a.Value)
 		}
 	}
+	rest = append(rest, m.more[m.resource[row]]...)
 	if rest != nil {
 		m.fixed.rest.addText(row, string(appendAttrs(nil, rest)))
 	}
@@ -239,9 +251,27 @@ func (m *mem) addResource(r *telemetry.Resource) uint32 {
 	if !ok {
 		id = uint32(len(m.resources))
 		m.resources = append(m.resources, cloneResource(r))
+		m.more = append(m.more, m.overflow(&m.resources[id]))
 		m.resourceOf[b.String()] = id
 	}
 	return id
+}
+
+// overflow takes those attributes from a resource for which there are no columns left; its rows get them.
+func (m *mem) overflow(r *telemetry.Resource) (more []telemetry.Attr) {
+	r.Attrs = slices.DeleteFunc(r.Attrs, func(a telemetry.Attr) bool {
+		name := resourceColumn(a)
+		if m.resourceColumns[name] {
+			return false
+		}
+		if len(m.resourceColumns) >= maxColumns || len(a.Key) > maxKey {
+			more = append(more, a)
+			return true
+		}
+		m.resourceColumns[name] = true
+		return false
+	})
+	return more
 }
 
 func cloneResource(r *telemetry.Resource) telemetry.Resource {
@@ -395,7 +425,7 @@ func (v *memView) get(name string) vector {
 // resourceColumn is the column for an attribute of a resource. All of them hold text, since resources are few; the ending
 // says what kind the text is of.
 func resourceColumn(a telemetry.Attr) string {
-	if a.Value.Kind() == telemetry.KindString {
+	if a.Value.Kind() == telemetry.KindString && suffixIn(a.Key) == "" {
 		return prefixResource + a.Key
 	}
 	return prefixResource + a.Key + suffixOf(a.Value.Kind())

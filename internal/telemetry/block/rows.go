@@ -137,9 +137,7 @@ func (r *reader) page(no int, rows []int) ([]telemetry.Row, error) {
 			if v.Kind() == telemetry.KindNone {
 				continue
 			}
-			if err := out[j].set(r.signal, c.name, v); err != nil {
-				return nil, err
-			}
+			out[j].set(r.signal, c.name, v)
 		}
 	}
 	done := make([]telemetry.Row, len(rows))
@@ -166,14 +164,14 @@ func (b *rowBuilder) begin(signal telemetry.Signal) {
 }
 
 // set gives the row the value of a column.
-func (b *rowBuilder) set(signal telemetry.Signal, column string, v telemetry.Value) error {
+func (b *rowBuilder) set(signal telemetry.Signal, column string, v telemetry.Value) {
 	if key, ok := strings.CutPrefix(column, prefixAttr); ok {
 		b.attrs = append(b.attrs, telemetry.Attr{Key: strings.TrimSuffix(key, suffixIn(key)), Value: cloneValue(v)})
-		return nil
+		return
 	}
 	if key, ok := strings.CutPrefix(column, prefixResource); ok {
 		b.resource.Attrs = append(b.resource.Attrs, telemetry.Attr{Key: strings.TrimSuffix(key, suffixIn(key)), Value: cloneValue(v)})
-		return nil
+		return
 	}
 	switch column {
 	case colService:
@@ -186,16 +184,23 @@ func (b *rowBuilder) set(signal telemetry.Signal, column string, v telemetry.Val
 		b.scope.Version = strings.Clone(v.Str())
 	case colRest:
 		attrs, err := parseAttrs([]byte(v.Str()))
+		if err != nil {
+			b.unread(column, v)
+			return
+		}
 		b.attrs = append(b.attrs, attrs...)
-		return err
 	default:
 		if signal == telemetry.Logs {
 			b.setRecord(column, v)
-			return nil
+		} else if err := b.setSpan(column, v); err != nil {
+			b.unread(column, v)
 		}
-		return b.setSpan(column, v)
 	}
-	return nil
+}
+
+// unread keeps as an attribute what is not in our form: one odd row is no reason to answer nothing.
+func (b *rowBuilder) unread(column string, v telemetry.Value) {
+	b.attrs = append(b.attrs, telemetry.Attr{Key: column, Value: telemetry.String(strings.Clone(v.Str()))})
 }
 
 func (b *rowBuilder) setSpan(column string, v telemetry.Value) (err error) {

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -83,7 +84,7 @@ func (s *sampling) slowest() {
 	}
 	durations := m.fixed.duration.ints
 	for _, rows := range entries {
-		slices.SortFunc(rows, func(a, b uint32) int { return int(max(-1, min(1, durations[b]-durations[a]))) })
+		slices.SortFunc(rows, func(a, b uint32) int { return cmp.Compare(durations[b], durations[a]) })
 		n := int(math.Ceil(slowShare * float64(len(rows))))
 		for _, row := range rows[:n] {
 			s.wanted[s.trace(row)] = true

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
@@ -163,24 +164,25 @@ func (g *fileGroup) words(page int) filter { return g.filter.of(g.first + page) 
 // wordTable is the section of words of a block, read when it is asked for.
 type wordTable struct {
 	block *block
-	read  bool
+	once  sync.Once // the row groups of a block are searched side by side
 	ends  []byte
 	bits  []byte
 }
 
-func (t *wordTable) of(page int) filter {
-	if !t.read {
-		t.read = true
-		section, err := t.block.pq.Section(wordsSection)
-		if err != nil || len(section) < 4 {
-			return filter{}
-		}
-		n := int(binary.LittleEndian.Uint32(section))
-		if n > (len(section)-4)/4 {
-			return filter{}
-		}
-		t.ends, t.bits = section[4:4+4*n], section[4+4*n:]
+func (t *wordTable) read() {
+	section, err := t.block.pq.Section(wordsSection)
+	if err != nil || len(section) < 4 {
+		return
 	}
+	n := int(binary.LittleEndian.Uint32(section))
+	if n > (len(section)-4)/4 {
+		return
+	}
+	t.ends, t.bits = section[4:4+4*n], section[4+4*n:]
+}
+
+func (t *wordTable) of(page int) filter {
+	t.once.Do(t.read)
 	if 4*page+4 > len(t.ends) {
 		return filter{}
 	}

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -314,9 +314,9 @@ func admit[T any](rows []T, l *limiter, d *drops, now time.Time, of func(*T) tra
 		}
 	}
 	dropped := false
-	for _, counts := range []map[string]int64{grave, plain} { // errors first
+	for i, counts := range []map[string]int64{grave, plain} { // errors first
 		for service, n := range counts {
-			got := l.take(service, n, now)
+			got := l.take(service, n, i == 0, now)
 			if got < n {
 				dropped = true
 				d.add(service, func(x *telemetry.Drops) { x.Rate += n - got })
@@ -357,11 +357,11 @@ func (d *drops) add(service string, change func(*telemetry.Drops)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.by[service]; !ok && len(d.by) >= maxDropServices {
-		service = "(others)"
+		service = others
 	}
 	x := d.by[service]
 	change(&x)
-	d.by[fmt.Sprint(service)] = x
+	d.by[strings.Clone(service)] = x
 }
 
 func (d *drops) all() map[string]telemetry.Drops {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -31,6 +33,7 @@ type table struct {
 	o      *Options
 	log    *slog.Logger
 	wal    wal
+	late   time.Time // of the writer: since when there has been no room
 
 	followers followers
 
@@ -40,6 +43,8 @@ type table struct {
 	kept     chan keep
 	frozen   chan *frozen
 	flushed  chan struct{} // a block was written; holds one
+	behind   atomic.Int64  // tables in memory that get no more rows and are no blocks yet
+	backlog  []*frozen     // those of them that were brought back from the log, for the flusher
 
 	mu       sync.RWMutex
 	active   *mem      // guarded by mu
@@ -67,8 +72,9 @@ type keep struct {
 
 // frozen is a table in memory that gets no more rows.
 type frozen struct {
-	mem  *mem
-	upTo uint64 // its last segment
+	mem   *mem
+	upTo  uint64     // its last segment
+	parts [][]uint32 // the rows of each file, once they are chosen
 }
 
 func openTable(dir string, signal telemetry.Signal, s *Store) (*table, error) {
@@ -78,7 +84,10 @@ func openTable(dir string, signal telemetry.Signal, s *Store) (*table, error) {
 		flushed: make(chan struct{}, 1),
 	}
 	if !s.o.ReadOnly {
-		if err := os.MkdirAll(t.wal.dir, 0o700); err != nil {
+		if err := makeDirs(t.wal.dir); err != nil {
+			return nil, fmt.Errorf("make folder of %s: %w", signal, err)
+		}
+		if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil { // one who made them may have been killed
 			return nil, fmt.Errorf("make folder of %s: %w", signal, err)
 		}
 	} else if _, err := os.Stat(t.wal.dir); errors.Is(err, os.ErrNotExist) {
@@ -101,8 +110,30 @@ func openTable(dir string, signal telemetry.Signal, s *Store) (*table, error) {
 		if err := t.replay(seq); err != nil {
 			return nil, errors.Join(err, t.close())
 		}
+		// What were several tables does not become one: it would be larger than a block may be.
+		if t.full(t.active.n, t.active.size()) && !s.o.ReadOnly {
+			t.behind.Add(1)
+			t.backlog = append(t.backlog, t.frost(seq))
+		}
 	}
 	return t, nil
+}
+
+// makeDirs makes a folder and those above it that are missing, durably.
+func makeDirs(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	above := filepath.Dir(dir)
+	if above != dir {
+		if err := makeDirs(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(above)
 }
 
 // replay brings back the rows of a segment.
@@ -198,6 +229,7 @@ func (t *table) write() {
 		if err := t.wal.close(); err != nil {
 			t.log.Error("close the log", "error", err)
 		}
+		t.behind.Add(1) // before the keeper hears of it, so that it never has more than the flusher takes
 		t.kept <- keep{upTo: t.wal.seq}
 		rows, size = 0, 0
 	}
@@ -282,15 +314,17 @@ func refuse(group []*request) {
 	}
 }
 
-// hasRoom waits a little for the flusher where it is behind, and tells whether it has caught up.
+// hasRoom waits a little for the flusher where it is behind, and tells whether it has caught up. Those who come when the patience is
+// at its end do not wait again, each for those before him.
 func (t *table) hasRoom() bool {
-	wait := time.NewTimer(patience)
+	if t.late.IsZero() {
+		t.late = time.Now()
+	}
+	wait := time.NewTimer(patience - time.Since(t.late))
 	defer wait.Stop()
 	for {
-		t.mu.RLock()
-		behind := len(t.flushing) >= maxFlushing
-		t.mu.RUnlock()
-		if !behind {
+		if t.behind.Load() < maxFlushing {
+			t.late = time.Time{}
 			return true
 		}
 		select {
@@ -339,44 +373,86 @@ func (t *table) insert(r *request) {
 	}
 }
 
-func (t *table) freeze(upTo uint64) {
+func (t *table) freeze(upTo uint64) { t.frozen <- t.frost(upTo) }
+
+// frost begins another table in memory.
+func (t *table) frost(upTo uint64) *frozen {
 	t.mu.Lock()
-	f := &frozen{t.active, upTo}
+	defer t.mu.Unlock()
+	f := &frozen{mem: t.active, upTo: upTo}
 	t.active = newMem(t.signal, t.active)
 	t.flushing = append(t.flushing, f)
-	t.mu.Unlock()
-	t.frozen <- f
+	return f
 }
 
 // flushAll is the flusher. What it has not done when the store ends lies in the log.
 func (t *table) flushAll() {
+	for _, f := range t.backlog {
+		t.flushInTime(f)
+	}
+	t.backlog = nil
 	for f := range t.frozen {
-		for {
-			err := t.flush(f)
-			if err == nil {
-				select {
-				case t.flushed <- struct{}{}:
-				default:
-				}
-				break
-			}
-			t.log.Error("write a block", "signal", string(t.signal), "error", err)
-			t.store.askTidy()
-			select {
-			case <-t.store.stop:
-			case <-time.After(patience):
-				continue
-			}
-			break
-		}
+		t.flushInTime(f)
+	}
+}
+
+// flushInTime tries to flush until it succeeds or the store ends.
+func (t *table) flushInTime(f *frozen) {
+	for {
 		select {
 		case <-t.store.stop: // the rest comes back from the log
-			for range t.frozen {
-			}
 			return
 		default:
 		}
+		err := t.flush(f)
+		if err == nil {
+			break
+		}
+		t.log.Error("write a block", "signal", string(t.signal), "error", err)
+		if isTorn(err) || errors.Is(err, errUnwritable) {
+			if err = t.giveUp(f); err == nil {
+				break
+			}
+			t.log.Error("set aside", "signal", string(t.signal), "error", err)
+		}
+		t.store.askTidy()
+		select {
+		case <-t.store.stop:
+		case <-time.After(patience):
+		}
 	}
+	t.behind.Add(-1)
+	select {
+	case t.flushed <- struct{}{}:
+	default:
+	}
+}
+
+// giveUp sets a table's part of the log aside, whose rows no block can hold however often it is tried: all that comes after it would
+// wait for it forever.
+func (t *table) giveUp(f *frozen) error {
+	segments, err := t.wal.segments()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, seq := range segments {
+		if seq > f.upTo {
+			break
+		}
+		if err := t.moveAside(t.wal.path(seq)); err != nil {
+			return err
+		}
+		names = append(names, filepath.Base(t.wal.path(seq)))
+	}
+	if err := syncDir(t.wal.dir); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.torn = append(t.torn, names...)
+	t.flushing = slices.DeleteFunc(slices.Clone(t.flushing), func(other *frozen) bool { return other == f })
+	return nil
 }
 
 // stopTaking ends the requests.

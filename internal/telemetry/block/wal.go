@@ -44,15 +44,22 @@ func (w *wal) next() error {
 		}
 		w.file = nil
 	}
-	w.seq++
-	file, err := os.OpenFile(w.path(w.seq), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	path := w.path(w.seq + 1)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
+	// A number counts only with its file, since a block that is named by it is believed unfinished while the file is there. What
+	// could not be begun goes, lest a full disk gather empty files.
 	_, err = file.WriteString(walMagic)
 	if err = errors.Join(err, file.Sync(), syncDir(w.dir)); err != nil {
-		return fmt.Errorf("begin segment: %w", errors.Join(err, file.Close()))
+		gone := os.Remove(path)
+		if gone != nil {
+			w.seq++
+		}
+		return fmt.Errorf("begin segment: %w", errors.Join(err, file.Close(), gone))
 	}
+	w.seq++
 	w.file, w.size = file, int64(len(walMagic))
 	return nil
 }
@@ -145,28 +152,47 @@ func (w *wal) replay(seq uint64, yield func([]byte) error) (whole bool, err erro
 		return false, fmt.Errorf("open segment: %w", err)
 	}
 	defer file.Close()
-	in := bufio.NewReaderSize(file, 1<<20)
-	head := make([]byte, len(walMagic))
-	if _, err := io.ReadFull(in, head); err != nil || string(head) != walMagic {
-		return false, nil
+	info, err := file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("open segment: %w", err)
 	}
-	for {
-		var lead [walHead]byte
-		if _, err := io.ReadFull(in, lead[:]); err != nil {
-			return errors.Is(err, io.EOF), nil
+	left := info.Size()
+	in := bufio.NewReaderSize(file, 1<<20)
+	// read tells whether there were enough bytes. An error of the disk is none of the end: what cannot be read now may be later.
+	read := func(b []byte) (bool, error) {
+		left -= int64(len(b))
+		_, err := io.ReadFull(in, b)
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return false, nil
 		}
+		return false, fmt.Errorf("read segment: %w", err)
+	}
+	head := make([]byte, len(walMagic))
+	if ok, err := read(head); !ok || string(head) != walMagic {
+		return false, err
+	}
+	for left > 0 {
+		var lead [walHead]byte
+		if ok, err := read(lead[:]); !ok {
+			return false, err
+		}
+		// No record is empty: zeros, of which files that were torn are often full, would be records without end.
 		n := binary.LittleEndian.Uint32(lead[:])
-		if n > maxPayload {
+		if n == 0 || n > maxPayload || int64(n) > left {
 			return false, nil
 		}
 		payload := make([]byte, n)
-		if _, err := io.ReadFull(in, payload); err != nil || castagnoli(payload) != binary.LittleEndian.Uint32(lead[4:]) {
-			return false, nil
+		if ok, err := read(payload); !ok || castagnoli(payload) != binary.LittleEndian.Uint32(lead[4:]) {
+			return false, err
 		}
 		if err := yield(payload); err != nil {
 			return false, err
 		}
 	}
+	return true, nil
 }
 
 // syncDir makes names in a folder durable, where the system has that notion.
