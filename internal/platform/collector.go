@@ -16,6 +16,7 @@ const (
 	maxGathered  = 32 * 1024              // spans, and records, that wait at most
 	gatherAgain  = 500 * time.Millisecond
 	collectorEnd = 5 * time.Second // what cannot be kept within this when Atoll ends is lost
+	settleFor    = time.Second     // how long a reader waits at most for what was seen before it asked
 )
 
 // collector gathers what Atoll itself sees, spans of hops and lines of output, and hands it on in batches. It never stops a request:
@@ -32,13 +33,15 @@ type collector struct {
 	room    chan struct{}      // guarded by mu: closed when records were taken out
 
 	enough chan struct{} // holds one
+	asked  chan chan struct{}
 	stop   chan struct{}
 	done   chan struct{}
 }
 
 func newCollector(take func(context.Context, *telemetry.Batch) error, log *slog.Logger) *collector {
 	c := &collector{
-		take: take, log: log, room: make(chan struct{}), enough: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		take: take, log: log, room: make(chan struct{}), enough: make(chan struct{}, 1), asked: make(chan chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go c.run()
 	return c
@@ -103,6 +106,10 @@ func (c *collector) run() {
 		select {
 		case <-tick.C:
 		case <-c.enough:
+		case settled := <-c.asked:
+			c.hand(context.Background(), &spare)
+			close(settled)
+			continue
 		case <-c.stop:
 			ctx, cancel := context.WithTimeout(context.Background(), collectorEnd)
 			c.hand(ctx, &spare)
@@ -151,6 +158,25 @@ func (c *collector) keep(ctx context.Context, b *telemetry.Batch) {
 			}
 			<-time.After(gatherFor)
 		}
+	}
+}
+
+// settle hands on what waits and returns when it is kept, so that a reader finds what was seen before it asked. Where the store does
+// not keep up it returns without.
+func (c *collector) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	settled := make(chan struct{})
+	select {
+	case c.asked <- settled:
+	case <-ctx.Done():
+		return
+	case <-c.done:
+		return
+	}
+	select {
+	case <-settled:
+	case <-ctx.Done():
 	}
 }
 
