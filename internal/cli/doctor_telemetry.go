@@ -10,6 +10,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/control/client"
+	"github.com/atollhq/atoll/internal/manifest"
 )
 
 // mostDropping is how many services are named of those whose telemetry was dropped.
@@ -45,7 +46,7 @@ func telemetryChecks(ctx context.Context, c *client.Client) []diagnosis {
 }
 
 func storeText(k *api.Kept) string {
-	text := fmt.Sprintf("%s of %s kept", bytesText(max(k.Bytes, 1)), bytesText(k.Limit))
+	text := fmt.Sprintf("%s of %s kept", bytesText(max(k.Bytes, 1)), manifest.Size(k.Limit))
 	if !k.Oldest.IsZero() {
 		text += " since " + k.Oldest.Local().Format("2006-01-02 15:04")
 	}

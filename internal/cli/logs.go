@@ -238,7 +238,11 @@ func (a *app) showRecord() func(*telemetry.Line) error {
 	p, wide := paint(a.color(a.Out)), 0
 	return func(r *telemetry.Line) error {
 		name := r.Replica
-		if name == "" {
+		switch {
+		case name != "":
+		case r.Stream == telemetry.StreamOTLP:
+			name = r.Service
+		default:
 			name = r.Service + " build"
 		}
 		wide = max(wide, len(name))
