@@ -117,6 +117,7 @@ func (a *app) applicationChecks(ctx context.Context, dir string) []diagnosis {
 	if err == nil {
 		found = append(found, diagnosis{group, "running", statusOK, fmt.Sprintf("yes, pid %d", c.PID()), ""})
 		found = append(found, sagaChecks(ctx, c)...)
+		found = append(found, telemetryChecks(ctx, c)...)
 		c.Close()
 	} else if app != nil {
 		found = append(found, portCheck(ctx, app.Gateway.Listen))

@@ -108,7 +108,7 @@ func nothingFound(q *api.TracesQuery, f *api.Found) string {
 	return "nothing found"
 }
 
-// foundJSON writes an object for each trace, span or row.
+// foundJSON writes an object for each trace, span, record or row.
 func (a *app) foundJSON(f *api.Found) error {
 	for i := range f.Traces {
 		if err := writeJSON(a.Out, &f.Traces[i]); err != nil {
@@ -117,6 +117,11 @@ func (a *app) foundJSON(f *api.Found) error {
 	}
 	for i := range f.Spans {
 		if err := writeJSON(a.Out, &f.Spans[i]); err != nil {
+			return err
+		}
+	}
+	for i := range f.Records {
+		if err := writeJSON(a.Out, &f.Records[i]); err != nil {
 			return err
 		}
 	}

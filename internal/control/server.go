@@ -130,11 +130,11 @@ func statusOf(code fault.Code) int {
 		return http.StatusNotFound
 	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue,
 		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress,
-		fault.CodeSagaReason, fault.CodeSilenceInvalid:
+		fault.CodeSagaReason, fault.CodeSilenceInvalid, fault.CodeQueryInvalid:
 		return http.StatusBadRequest
 	case fault.CodeEventTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case fault.CodeEventContract, fault.CodeSagaInput:
+	case fault.CodeEventContract, fault.CodeSagaInput, fault.CodeQueryTooBroad:
 		return http.StatusUnprocessableEntity
 	case fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure,
 		fault.CodeSagaBusy, fault.CodeSagaUnsure, fault.CodeSagaStoreUnreachable:

@@ -33,6 +33,10 @@ type app struct {
 	page     string         // subscription|topic of the last page of dead letters
 	selected api.Selection  // the last one
 	sagas    sagasAsked
+
+	traces  api.TracesQuery // the last one; so are the next two
+	records api.RecordsQuery
+	export  api.ExportQuery
 }
 
 var _ control.App = (*app)(nil)
@@ -89,7 +93,7 @@ func (a *app) Logs(_ context.Context, q *telemetry.LineQuery, yield func(*teleme
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stdout", Level: telemetry.LevelInfo, Text: "one"},
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stderr", Level: telemetry.LevelError, Text: "two"},
 	} {
-		if q.Matches(&r) {
+		if q.Greps(&r) && (q.Level == "" || r.Level == q.Level) {
 			if err := yield(&r); err != nil {
 				return err
 			}
@@ -103,17 +107,6 @@ func (a *app) Events(_ context.Context, after int64, _ bool, yield func(api.Even
 		Seq: after + 1, Time: at(), Kind: api.EventReplica, Service: "orders", Replica: "orders-1", From: "starting", To: "crashed",
 		Text: "exit code 1", Fault: fault.New(fault.CodeReplicaCrashed, "it ended"), Final: true, Loop: true, Lines: []string{"panic"}, Missed: 2,
 	})
-}
-
-func (a *app) Traces(int) []telemetry.HopSummary {
-	return []telemetry.HopSummary{{TraceID: "ab", Start: at(), Duration: 5, Method: "GET", Path: "/", Service: "orders", Status: 200, Spans: 1}}
-}
-
-func (a *app) Trace(id string) []telemetry.HopSpan {
-	if id != "ab" {
-		return nil
-	}
-	return []telemetry.HopSpan{{TraceID: "ab", SpanID: "cd", ParentID: "ef", Start: at(), Duration: 5, Kind: "gateway", Service: "orders", Status: 200, Tries: 1}}
 }
 
 func serve(t *testing.T) (*app, http.Handler) {
@@ -184,14 +177,16 @@ func TestTheDescriptionHasEveryOperationAndNoOther(t *testing.T) {
 	}
 }
 
+// asked is a request, and the status and the schema of the lines of its answer.
+type asked struct {
+	request, body string
+	status        int
+	schema        string
+}
+
 func TestEveryAnswerIsAsTheDescriptionSays(t *testing.T) {
 	_, h := serve(t)
-	_, schema := description(t)
-	for _, c := range []struct {
-		request, body string
-		status        int
-		schema        string
-	}{
+	checkAnswers(t, h, []asked{
 		{"GET /v1/app", "", 200, "App"},
 		{"GET /v1/services", "", 200, "Services"},
 		{"GET /v1/services/orders", "", 200, "Service"},
@@ -205,19 +200,21 @@ func TestEveryAnswerIsAsTheDescriptionSays(t *testing.T) {
 		{"GET /v1/replicas", "", 200, "Replicas"},
 		{"GET /v1/findings", "", 200, "Findings"},
 		{"POST /v1/reload", "", 200, "Findings"},
-		{"GET /v1/logs", "", 200, "Record"},
+		{"GET /v1/logs", "", 200, "Line"},
 		{"GET /v1/logs?level=loud", "", 400, "Problem"},
 		{"GET /v1/logs?grep=(", "", 400, "Problem"},
 		{"GET /v1/logs?since=yesterday", "", 400, "Problem"},
 		{"GET /v1/logs?last=-1", "", 400, "Problem"},
 		{"GET /v1/events?after=4", "", 200, "Event"},
-		{"GET /v1/traces", "", 200, "Traces"},
-		{"GET /v1/traces?limit=x", "", 400, "Problem"},
-		{"GET /v1/traces/AB", "", 200, "Trace"},
-		{"GET /v1/traces/00", "", 404, "Problem"},
 		{"POST /v1/stop", "", 202, ""},
 		{"GET /v1/nothing", "", 404, "Problem"},
-	} {
+	})
+}
+
+func checkAnswers(t *testing.T, h http.Handler, list []asked) {
+	t.Helper()
+	_, schema := description(t)
+	for _, c := range list {
 		method, path, _ := strings.Cut(c.request, " ")
 		w := do(t, h, method, path, c.body)
 		if w.Code != c.status {

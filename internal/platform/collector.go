@@ -18,6 +18,7 @@ const (
 	maxBytes     = 16 << 20               // of records, likewise: lines may be long
 	gatherAgain  = 500 * time.Millisecond
 	collectorEnd = 5 * time.Second // what cannot be kept within this when Atoll ends is lost
+	settleFor    = time.Second     // how long a reader waits at most for what was seen before it asked
 )
 
 // collector gathers what Atoll itself sees, spans of hops and lines of output, and hands it on in batches. It never stops a request:
@@ -35,13 +36,15 @@ type collector struct {
 	room    chan struct{}      // guarded by mu: closed when records were taken out
 
 	enough chan struct{} // holds one
+	asked  chan chan struct{}
 	stop   chan struct{}
 	done   chan struct{}
 }
 
 func newCollector(take func(context.Context, *telemetry.Batch) error, log *slog.Logger) *collector {
 	c := &collector{
-		take: take, log: log, room: make(chan struct{}), enough: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		take: take, log: log, room: make(chan struct{}), enough: make(chan struct{}, 1), asked: make(chan chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go c.run()
 	return c
@@ -107,6 +110,10 @@ func (c *collector) run() {
 		select {
 		case <-tick.C:
 		case <-c.enough:
+		case settled := <-c.asked:
+			c.hand(context.Background(), &spare)
+			close(settled)
+			continue
 		case <-c.stop:
 			ctx, cancel := context.WithTimeout(context.Background(), collectorEnd)
 			c.hand(ctx, &spare)
@@ -163,6 +170,25 @@ func (c *collector) keep(ctx context.Context, b *telemetry.Batch) {
 			defer cancel()
 			ending = true
 		}
+	}
+}
+
+// settle hands on what waits and returns when it is kept, so that a reader finds what was seen before it asked. Where the store does
+// not keep up it returns without.
+func (c *collector) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	settled := make(chan struct{})
+	select {
+	case c.asked <- settled:
+	case <-ctx.Done():
+		return
+	case <-c.done:
+		return
+	}
+	select {
+	case <-settled:
+	case <-ctx.Done():
 	}
 }
 

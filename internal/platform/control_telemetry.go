@@ -23,11 +23,32 @@ import (
 
 // Logs reads log records.
 func (p *Platform) Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
+	p.telemetry.collector.settle(ctx)
 	return telemetry.ReadLines(ctx, p.telemetry.store, q, yield)
 }
 
 // ReadLogs reads the log records in a state folder of an application that does not run.
 func ReadLogs(ctx context.Context, dir string, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
+	return readOffline(dir, func(store *block.Store) error { return telemetry.ReadLines(ctx, store, q, yield) })
+}
+
+// ReadRecords asks a query about the log records in a state folder of an application that does not run.
+func ReadRecords(ctx context.Context, dir string, ask *api.RecordsQuery) (*api.Found, error) {
+	found := &api.Found{}
+	err := readOffline(dir, func(store *block.Store) (err error) {
+		found, err = findRecords(ctx, store, ask)
+		return err
+	})
+	return found, err
+}
+
+// ReadExport yields spans or log records in a state folder of an application that does not run as requests of OTLP/JSON.
+func ReadExport(ctx context.Context, dir string, q *api.ExportQuery, yield func([]byte) error) error {
+	return readOffline(dir, func(store *block.Store) error { return exportStore(ctx, store, q, yield) })
+}
+
+// readOffline opens what is kept to read it.
+func readOffline(dir string, read func(*block.Store) error) error {
 	path := filepath.Join(dir, "telemetry")
 	if _, err := os.Stat(path); err != nil {
 		return nil //nolint:nilerr // nothing was kept
@@ -37,11 +58,12 @@ func ReadLogs(ctx context.Context, dir string, q *telemetry.LineQuery, yield fun
 		return err
 	}
 	defer func() { _ = store.Close() }() // it was only read
-	return telemetry.ReadLines(ctx, store, q, yield)
+	return read(store)
 }
 
 // Traces asks a query about spans.
 func (p *Platform) Traces(ctx context.Context, ask *api.TracesQuery) (*api.Found, error) {
+	p.telemetry.collector.settle(ctx)
 	q, err := telemetry.ParseQuery(ask.Query, telemetry.Spans)
 	if err != nil {
 		return nil, err
@@ -49,7 +71,7 @@ func (p *Platform) Traces(ctx context.Context, ask *api.TracesQuery) (*api.Found
 	q.Limit = cmp.Or(ask.Limit, q.Limit)
 	r := telemetry.Range{From: ask.From, To: ask.To}
 	if q.Tell != nil {
-		return p.tell(ctx, telemetry.Spans, r, q)
+		return tell(ctx, p.telemetry.store, telemetry.Spans, r, q)
 	}
 	if ask.Spans {
 		found := &api.Found{Spans: []api.Span{}}
@@ -134,6 +156,7 @@ func summaryOf(spans []telemetry.Span) api.TraceSummary {
 
 // Trace is all of a trace, by its id or the beginning of it.
 func (p *Platform) Trace(ctx context.Context, id string, records bool) (*api.Trace, error) {
+	p.telemetry.collector.settle(ctx)
 	spans, err := p.spansOf(ctx, id)
 	if err != nil {
 		return nil, err
@@ -176,6 +199,11 @@ func (p *Platform) spansOf(ctx context.Context, id string) ([]telemetry.Span, er
 
 // Records asks a query about log records.
 func (p *Platform) Records(ctx context.Context, ask *api.RecordsQuery) (*api.Found, error) {
+	p.telemetry.collector.settle(ctx)
+	return findRecords(ctx, p.telemetry.store, ask)
+}
+
+func findRecords(ctx context.Context, store telemetry.Store, ask *api.RecordsQuery) (*api.Found, error) {
 	q, err := telemetry.ParseQuery(ask.Query, telemetry.Logs)
 	if err != nil {
 		return nil, err
@@ -183,10 +211,10 @@ func (p *Platform) Records(ctx context.Context, ask *api.RecordsQuery) (*api.Fou
 	q.Limit = cmp.Or(ask.Limit, q.Limit)
 	r := telemetry.Range{From: ask.From, To: ask.To}
 	if q.Tell != nil {
-		return p.tell(ctx, telemetry.Logs, r, q)
+		return tell(ctx, store, telemetry.Logs, r, q)
 	}
 	found := &api.Found{Records: []api.Record{}}
-	reach, err := p.telemetry.store.Find(ctx, telemetry.Logs, r, q, func(row telemetry.Row) error {
+	reach, err := store.Find(ctx, telemetry.Logs, r, q, func(row telemetry.Row) error {
 		found.Records = append(found.Records, recordOf(row.Record))
 		return nil
 	})
@@ -194,8 +222,8 @@ func (p *Platform) Records(ctx context.Context, ask *api.RecordsQuery) (*api.Fou
 	return found, err
 }
 
-func (p *Platform) tell(ctx context.Context, signal telemetry.Signal, r telemetry.Range, q *telemetry.Query) (*api.Found, error) {
-	table, reach, err := p.telemetry.store.Tell(ctx, signal, r, q)
+func tell(ctx context.Context, store telemetry.Store, signal telemetry.Signal, r telemetry.Range, q *telemetry.Query) (*api.Found, error) {
+	table, reach, err := store.Tell(ctx, signal, r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -331,6 +359,7 @@ func (s telemetrySource) Values(ctx context.Context, field, prefix string, limit
 
 // ServiceMap is who called whom; without a range the last hour.
 func (p *Platform) ServiceMap(ctx context.Context, from, to time.Time) (*telemetry.ServiceMap, error) {
+	p.telemetry.collector.settle(ctx)
 	if from.IsZero() {
 		from = time.Now().Add(-time.Hour)
 	}
@@ -388,6 +417,7 @@ const topWindow = 10 * time.Second
 
 // Top is the services with their load over the last moments.
 func (p *Platform) Top(ctx context.Context) (*api.Top, error) {
+	p.telemetry.collector.settle(ctx)
 	now := time.Now()
 	out := &api.Top{Time: now, WindowNS: int64(topWindow), Services: []api.TopRow{}}
 	rows := map[string]*api.TopRow{}
@@ -460,7 +490,11 @@ func (p *Platform) Prometheus(prefix string) http.Handler {
 
 // Jaeger serves Jaeger's query API.
 func (p *Platform) Jaeger(prefix string) http.Handler {
-	return jaeger.NewHandler(p.telemetry.store, &jaeger.Options{Prefix: prefix})
+	h := jaeger.NewHandler(p.telemetry.store, &jaeger.Options{Prefix: prefix})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.telemetry.collector.settle(r.Context())
+		h.ServeHTTP(w, r)
+	})
 }
 
 // exportRows is how many rows a request of an export has at most.
@@ -468,6 +502,7 @@ const exportRows = 500
 
 // Export yields all that a query chooses as requests of OTLP/JSON.
 func (p *Platform) Export(ctx context.Context, q *api.ExportQuery, yield func([]byte) error) error {
+	p.telemetry.collector.settle(ctx)
 	if q.Signal == "metrics" {
 		return p.exportMetrics(ctx, q, yield)
 	}

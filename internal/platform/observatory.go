@@ -10,6 +10,7 @@ import (
 	"net"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -223,6 +224,7 @@ func (in *intake) prepare(ctx context.Context, o *manifest.OTLP, isolated bool) 
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	op := &opening{in: in}
+	var taken, instead []string
 	for _, d := range []struct {
 		now    *door
 		next   **door
@@ -237,33 +239,38 @@ func (in *intake) prepare(ctx context.Context, o *manifest.OTLP, isolated bool) 
 		}
 		next := &door{wanted: d.listen}
 		if d.listen != manifest.ListenOff {
-			ln, err := in.listen(ctx, d.listen, d.name)
+			ln, other, err := listenOTLP(ctx, d.listen, d.name)
 			if err != nil {
 				op.abandon()
 				return nil, err
+			}
+			if other {
+				taken, instead = append(taken, d.listen), append(instead, fmt.Sprintf("%s (%s)", ln.Addr(), d.name))
 			}
 			next.ln = ln
 		}
 		*d.next = next
 	}
+	if len(taken) > 0 {
+		in.warn(fault.Warn(fault.CodePortInUse, "OTLP is taken in on %s, since another program listens on %s", strings.Join(instead, " and "), strings.Join(taken, " and ")).
+			Fix("services know by their OTEL_* variables; for other programs choose addresses: telemetry: {otlp: {grpc: …, http: …}}"))
+	}
 	return op, nil
 }
 
-func (in *intake) listen(ctx context.Context, addr, name string) (net.Listener, error) {
+// listenOTLP listens on an address, or on another where it is the standard one and taken.
+func listenOTLP(ctx context.Context, addr, name string) (ln net.Listener, other bool, err error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
-	if err == nil {
-		return ln, nil
+	if ln, err = lc.Listen(ctx, "tcp", addr); err == nil {
+		return ln, false, nil
 	}
 	standard := map[string]string{"grpc": "127.0.0.1:4317", "http": "127.0.0.1:4318"}[name]
 	if addr == standard {
 		if ln, err = lc.Listen(ctx, "tcp", "127.0.0.1:0"); err == nil {
-			in.warn(fault.Warn(fault.CodePortInUse, "OTLP over %s is taken in on %s, since another program listens on %s", name, ln.Addr(), addr).
-				Fix("services know by their OTEL_* variables; for others end that program, or name an address: telemetry: {otlp: {%s: …}}", name))
-			return ln, nil
+			return ln, true, nil
 		}
 	}
-	return nil, fault.New(fault.CodePortInUse, "OTLP over %s cannot be taken in on %s", name, addr).
+	return nil, false, fault.New(fault.CodePortInUse, "OTLP over %s cannot be taken in on %s", name, addr).
 		Fix("end the program that listens there, or choose another address: telemetry: {otlp: {%s: …}}", name).Because(err)
 }
 

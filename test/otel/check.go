@@ -27,6 +27,13 @@ func Check(service string, spans []telemetry.Span, records []telemetry.Record, m
 	return c.wrong
 }
 
+// CheckRows is Check for spans and log records alone.
+func CheckRows(service string, spans []telemetry.Span, records []telemetry.Record) []string {
+	c := &checker{service: service}
+	c.records(records, c.spans(spans))
+	return c.wrong
+}
+
 type checker struct {
 	service string
 	wrong   []string

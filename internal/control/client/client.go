@@ -176,6 +176,9 @@ func (c *Client) Logs(ctx context.Context, q *telemetry.LineQuery, yield func(*t
 	if q.Grep != nil {
 		v.Set("grep", q.Grep.String())
 	}
+	if q.Query != nil {
+		v.Set("query", q.Query.Text)
+	}
 	if q.Last > 0 {
 		v.Set("last", strconv.Itoa(q.Last))
 	}
@@ -204,6 +207,9 @@ func follow[T any](ctx context.Context, c *Client, path string, yield func(*T) e
 		if err != nil {
 			return nil // the stream ends with the application or with ctx
 		}
+		if p := problemLine(line); p != nil {
+			return problemFault(p)
+		}
 		v := new(T)
 		if err := json.Unmarshal(line, v); err != nil {
 			return fmt.Errorf("read line of control API: %w", err)
@@ -212,4 +218,16 @@ func follow[T any](ctx context.Context, c *Client, path string, yield func(*T) e
 			return err
 		}
 	}
+}
+
+// problemLine is the problem document that a stream ends with where it fails after its first line; nil for any other line.
+func problemLine(line []byte) *fault.Problem {
+	if !bytes.HasPrefix(line, []byte(`{"type":"urn:atoll:error:`)) {
+		return nil
+	}
+	var p fault.Problem
+	if json.Unmarshal(line, &p) != nil {
+		return nil
+	}
+	return &p
 }

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -19,24 +21,68 @@ import (
 
 // Traces asks a query about spans: for the traces that have a span it chooses, for those spans, or for its table.
 func (c *Client) Traces(ctx context.Context, q *api.TracesQuery) (*api.Found, error) {
-	v := url.Values{}
-	if q.Query != "" {
-		v.Set("query", q.Query)
-	}
-	if !q.From.IsZero() {
-		v.Set("from", q.From.Format(time.RFC3339Nano))
-	}
-	if !q.To.IsZero() {
-		v.Set("to", q.To.Format(time.RFC3339Nano))
-	}
-	if q.Limit > 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
-	}
+	v := askValues(q.Query, q.From, q.To, q.Limit)
 	if q.Spans {
 		v.Set("spans", "true")
 	}
 	out := &api.Found{}
 	return out, c.do(ctx, http.MethodGet, "/v1/traces?"+v.Encode(), nil, out)
+}
+
+// askValues is a question as the control API takes it.
+func askValues(query string, from, to time.Time, limit int) url.Values {
+	v := url.Values{}
+	if query != "" {
+		v.Set("query", query)
+	}
+	if !from.IsZero() {
+		v.Set("from", from.Format(time.RFC3339Nano))
+	}
+	if !to.IsZero() {
+		v.Set("to", to.Format(time.RFC3339Nano))
+	}
+	if limit > 0 {
+		v.Set("limit", strconv.Itoa(limit))
+	}
+	return v
+}
+
+// Records asks a query about log records: for those it chooses, or for its table.
+func (c *Client) Records(ctx context.Context, q *api.RecordsQuery) (*api.Found, error) {
+	out := &api.Found{}
+	return out, c.do(ctx, http.MethodGet, "/v1/records?"+askValues(q.Query, q.From, q.To, q.Limit).Encode(), nil, out)
+}
+
+// Export calls yield with requests of OTLP/JSON until all that q chooses was told.
+func (c *Client) Export(ctx context.Context, q *api.ExportQuery, yield func(request []byte) error) error {
+	path := "/v1/export/" + url.PathEscape(q.Signal) + "?" + askValues(q.Query, q.From, q.To, q.Limit).Encode()
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		switch {
+		case errors.Is(err, io.EOF) && len(line) == 0:
+			return nil
+		case err != nil: // it must not pass for the whole
+			return fmt.Errorf("read export: %w", err)
+		}
+		if p := problemLine(line); p != nil {
+			return problemFault(p)
+		}
+		if err := yield(line[:len(line)-1]); err != nil {
+			return err
+		}
+	}
+}
+
+// TelemetryUsage tells what is kept of telemetry, and what was not.
+func (c *Client) TelemetryUsage(ctx context.Context) (*api.TelemetryUsage, error) {
+	out := &api.TelemetryUsage{}
+	return out, c.do(ctx, http.MethodGet, "/v1/telemetry", nil, out)
 }
 
 // Trace returns a trace by its id or the beginning of it, with its log records if they are wanted.
