@@ -51,7 +51,7 @@ func ReadExport(ctx context.Context, dir string, q *api.ExportQuery, yield func(
 func readOffline(dir string, read func(*block.Store) error) error {
 	path := filepath.Join(dir, "telemetry")
 	if _, err := os.Stat(path); err != nil {
-		return nil //nolint:nilerr // nothing was kept
+		return nil // nothing was kept
 	}
 	store, err := block.Open(path, &block.Options{ReadOnly: true})
 	if err != nil {

@@ -171,12 +171,12 @@ func (p *Platform) startState(ctx context.Context, _ *manifest.App) error {
 }
 
 func (p *Platform) startTelemetry(_ context.Context, app *manifest.App) error {
-	watch, err := openObservatory(p.state.path, &app.Telemetry, p.log, p.warn)
+	watch, err := openObservatory(p.state.path, &app.Telemetry, p.log, p.warn) //nolint:contextcheck // what it starts ends by close, not with this call
 	if err != nil {
 		return err
 	}
 	p.telemetry = watch
-	p.onEnd("telemetry", func(context.Context) error { return watch.close() })
+	p.onEnd("telemetry", func(context.Context) error { return watch.close() }) //nolint:contextcheck // it bounds its end itself
 	// The control API starts last but ends late, so that who asks can see how the rest ends.
 	p.onEnd("control", func(context.Context) error { return p.controls.close() })
 	p.onEnd("events", func(context.Context) error { p.events.close(); return nil })

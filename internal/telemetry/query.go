@@ -24,8 +24,8 @@ type Query struct {
 // DefaultLimit is the number of rows, or of groups, without a limit.
 const DefaultLimit = 100
 
-// Expr chooses rows: *And, *Or, *Not, *Compare, *Matches, *Has or *Phrase. A store may have others for its own use.
-type Expr interface{ Expr() }
+// Expr chooses rows: *And, *Or, *Not, *Compare, *Matches, *Has, *Phrase or OfTraces.
+type Expr interface{ expr() }
 
 // And chooses what both choose.
 type And struct{ X, Y Expr }
@@ -100,13 +100,17 @@ type Has struct{ Field Field }
 // events.
 type Phrase struct{ Text string }
 
-func (*And) Expr()     {}
-func (*Or) Expr()      {}
-func (*Not) Expr()     {}
-func (*Compare) Expr() {}
-func (*Matches) Expr() {}
-func (*Has) Expr()     {}
-func (*Phrase) Expr()  {}
+// OfTraces chooses the rows of some traces. The language has no word for it: programs ask so.
+type OfTraces []TraceID
+
+func (*And) expr()     {}
+func (*Or) expr()      {}
+func (*Not) expr()     {}
+func (*Compare) expr() {}
+func (*Matches) expr() {}
+func (*Has) expr()     {}
+func (*Phrase) expr()  {}
+func (OfTraces) expr() {}
 
 // Aggregation makes a table of rows.
 type Aggregation struct {

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -29,10 +30,19 @@ func matches(e Expr, r Row) bool {
 	case *Has:
 		_, ok := r.Field(e.Field.Name)
 		return ok
+	case OfTraces:
+		return slices.Contains(e, r.trace())
 	case *Phrase:
 		return MatchPhrase(r.Text(), e.Text)
 	}
 	return false
+}
+
+func (r Row) trace() TraceID {
+	if r.Span != nil {
+		return r.Span.TraceID
+	}
+	return r.Record.TraceID
 }
 
 // CompareValues tells whether a, a row's value, compares so with b, a query's. The zero Value of a row that does not

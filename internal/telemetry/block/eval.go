@@ -45,7 +45,7 @@ func (c *compiler) compile(e telemetry.Expr) node {
 		return c.field(e.Field.Name, func(v telemetry.Value) bool { return e.Regex.MatchString(v.Text()) })
 	case *telemetry.Has:
 		return c.field(e.Field.Name, func(telemetry.Value) bool { return true })
-	case ofTraces:
+	case telemetry.OfTraces:
 		return c.traces(e)
 	case *telemetry.Phrase:
 		var probes []uint64

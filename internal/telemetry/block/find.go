@@ -252,7 +252,7 @@ func (e *tornError) Unwrap() error { return e.err }
 
 // Trace returns the spans of traces by their start.
 func (s *Store) Trace(ctx context.Context, ids ...telemetry.TraceID) ([]telemetry.Span, error) {
-	where := ofTraces(ids)
+	where := telemetry.OfTraces(ids)
 	snap := s.spans.snapshot()
 	defer snap.release()
 	var spans []telemetry.Span

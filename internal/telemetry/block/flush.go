@@ -204,26 +204,26 @@ func (s *shaper) columns(rows []uint32) []parquet.Column {
 		if len(c.rows) == 0 {
 			continue
 		}
-		if column, any := s.shape(c, s.at[i], rows); any {
+		if column, ok := s.shape(c, s.at[i], rows); ok {
 			out = append(out, column)
 		}
 	}
 	for _, d := range s.derived {
 		codes := make([]uint32, len(rows))
-		any := false
+		valued := false
 		for i, row := range rows {
 			codes[i] = d.column.codeOf[d.column.resource[row]]
-			any = any || codes[i] != parquet.None
+			valued = valued || codes[i] != parquet.None
 		}
-		if any {
+		if valued {
 			out = append(out, parquet.Column{Name: d.name, Type: parquet.Text, Codes: codes, Dict: &d.column.values.strings})
 		}
 	}
 	return out
 }
 
-// shape makes a column of some rows; any tells whether one of them has a value.
-func (s *shaper) shape(c *column, at []int32, rows []uint32) (out parquet.Column, any bool) {
+// shape makes a column of some rows; ok tells whether one of them has a value.
+func (s *shaper) shape(c *column, at []int32, rows []uint32) (out parquet.Column, ok bool) {
 	out = parquet.Column{Name: c.name, Type: c.kind}
 	places := make([]int32, len(rows))
 	missing := 0

@@ -363,7 +363,7 @@ type memView struct {
 func (m *mem) view() *memView {
 	v := &memView{
 		n: m.n, first: m.first, last: m.last, columns: make(map[string]*column, len(m.columns)),
-		resources: m.resources[:len(m.resources):len(m.resources)], resource: m.resource[:m.n:m.n],
+		resources: slices.Clip(m.resources), resource: m.resource[:m.n:m.n],
 	}
 	for _, c := range m.columns {
 		if len(c.rows) > 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -262,8 +263,8 @@ func (v *memView) valued(name string) int64 {
 // segments lists what a snapshot has in a range of time, the newest first.
 func (s *snapshot) segments(from, to int64) []segment {
 	var out []segment
-	for i := len(s.mems) - 1; i >= 0; i-- {
-		if v := s.mems[i]; v.n > 0 && v.last >= from && v.first < to {
+	for _, v := range slices.Backward(s.mems) {
+		if v.n > 0 && v.last >= from && v.first < to {
 			out = append(out, v)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -367,9 +368,5 @@ func (d *drops) add(service string, change func(*telemetry.Drops)) {
 func (d *drops) all() map[string]telemetry.Drops {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := make(map[string]telemetry.Drops, len(d.by))
-	for service, x := range d.by {
-		out[service] = x
-	}
-	return out
+	return maps.Clone(d.by)
 }

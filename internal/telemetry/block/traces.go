@@ -5,12 +5,6 @@ import (
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
 )
 
-// ofTraces chooses the rows of some traces. Queries cannot say it; Trace does.
-type ofTraces []telemetry.TraceID
-
-// Expr makes it an expression.
-func (ofTraces) Expr() {}
-
 // traceNode chooses the rows of some traces.
 type traceNode struct {
 	vec        vector
@@ -23,7 +17,7 @@ type traceNode struct {
 	scratch    scratch
 }
 
-func (c *compiler) traces(ids ofTraces) node {
+func (c *compiler) traces(ids telemetry.OfTraces) node {
 	v := c.seg.get(colTrace)
 	if v == nil {
 		return constant(false)

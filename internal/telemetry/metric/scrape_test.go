@@ -28,7 +28,7 @@ func serve(t *testing.T, h http.HandlerFunc) *pipes {
 	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	srv := &http.Server{Handler: h} //nolint:gosec // a test
 	go srv.Serve(p)                 //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { srv.Close() })
+	t.Cleanup(func() { _ = srv.Close() })
 	return p
 }
 
