@@ -88,3 +88,11 @@ func NewWriter(to interface{ Write([]byte) (int, error) }) *parquet.Writer {
 func PartName(segment uint64, part, parts int, crc uint32) string {
 	return blockName{segment, part, parts, crc}.String()
 }
+
+// Followed is how many follow a signal.
+func (s *Store) Followed(signal telemetry.Signal) int {
+	f := &s.table(signal).followers
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.list)
+}
