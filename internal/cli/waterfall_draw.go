@@ -124,7 +124,11 @@ func (d *traceDrawing) ruler() {
 // text is what is written of a span, or of several that are folded.
 func (d *traceDrawing) text(group []int) string {
 	s := &d.tree.spans[group[0]]
-	text := d.paint.hue(s.Service, clean(s.Service)) + " " + clean(s.Name)
+	name := s.Name
+	if len(group) == 1 {
+		name = title(s.Span)
+	}
+	text := d.paint.hue(s.Service, clean(s.Service)) + " " + clean(name)
 	if len(group) > 1 {
 		text = d.paint.bold(fmt.Sprintf("%d× ", len(group))) + text
 		if n := d.tree.under(group); n > 0 {
@@ -242,4 +246,16 @@ func (d *traceDrawing) notes() {
 	for _, line := range wrap(text, d.width) {
 		fmt.Fprintln(d.out, d.paint.dim(line))
 	}
+}
+
+// title is the name of a span, or what was asked for where Atoll saw it: names leave out what differs from request to request, and one
+// trace is about one.
+func title(s *api.Span) string {
+	method, _ := s.Attributes["http.request.method"].(string)
+	path, _ := s.Attributes["url.path"].(string)
+	route, _ := s.Attributes["http.route"].(string)
+	if path != "" && s.Scope == "atoll" && (s.Name == method || s.Name == method+" "+route) {
+		return method + " " + path
+	}
+	return s.Name
 }

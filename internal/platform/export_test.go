@@ -125,3 +125,16 @@ func (w *Watched) Kept(ctx context.Context, text string) ([]telemetry.Span, erro
 	})
 	return out, err
 }
+
+// Collector, NewCollector and ListenOTLP are for tests.
+type Collector = collector
+
+var (
+	NewCollector = newCollector
+	ListenOTLP   = listenOTLP
+)
+
+// Span, Settle and Close are for tests.
+func (c *collector) Span(s *telemetry.Span)     { c.span(s) }
+func (c *collector) Settle(ctx context.Context) { c.settle(ctx) }
+func (c *collector) Close()                     { c.close() }
