@@ -328,7 +328,7 @@ func (p *Platform) Complete(ctx context.Context, q *api.CompleteQuery) ([]teleme
 		return nil, err
 	}
 	const recent = 24 * time.Hour
-	source := telemetrySource{p.telemetry.store, signal, telemetry.Range{From: time.Now().Add(-recent)}}
+	source := telemetry.SourceOf(p.telemetry.store, signal, telemetry.Range{From: time.Now().Add(-recent)})
 	return telemetry.Complete(ctx, q.Text, q.Cursor, signal, source)
 }
 
@@ -340,21 +340,6 @@ func signalOf(name string) (telemetry.Signal, error) {
 		return telemetry.Logs, nil
 	}
 	return "", fault.New(fault.CodeBadRequest, "%.40q is no signal", name).Fix("write traces or logs")
-}
-
-// telemetrySource knows what rows of a signal have in a range.
-type telemetrySource struct {
-	store  telemetry.Store
-	signal telemetry.Signal
-	r      telemetry.Range
-}
-
-func (s telemetrySource) Fields(ctx context.Context, prefix string, limit int) ([]telemetry.FieldInfo, error) {
-	return s.store.Fields(ctx, s.signal, s.r, prefix, limit)
-}
-
-func (s telemetrySource) Values(ctx context.Context, field, prefix string, limit int) ([]telemetry.ValueInfo, error) {
-	return s.store.Values(ctx, s.signal, s.r, field, prefix, limit)
 }
 
 // ServiceMap is who called whom; without a range the last hour.

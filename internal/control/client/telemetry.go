@@ -17,6 +17,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 // Traces asks a query about spans: for the traces that have a span it chooses, for those spans, or for its table.
@@ -93,6 +94,19 @@ func (c *Client) Trace(ctx context.Context, id string, records bool) (*api.Trace
 	}
 	out := &api.Trace{}
 	return out, c.do(ctx, http.MethodGet, path, nil, out)
+}
+
+// ServiceMap is who calls whom in a range of time; without a beginning the last hour.
+func (c *Client) ServiceMap(ctx context.Context, from, to time.Time) (*telemetry.ServiceMap, error) {
+	v := url.Values{}
+	if !from.IsZero() {
+		v.Set("from", from.Format(time.RFC3339Nano))
+	}
+	if !to.IsZero() {
+		v.Set("to", to.Format(time.RFC3339Nano))
+	}
+	out := &telemetry.ServiceMap{}
+	return out, c.do(ctx, http.MethodGet, "/v1/map?"+v.Encode(), nil, out)
 }
 
 // Top returns the services with their load over the last moments.

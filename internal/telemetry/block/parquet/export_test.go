@@ -11,9 +11,6 @@ import (
 // Unpack is for the benchmark.
 func Unpack(out []uint32, b []byte, w uint) { unpack(out, b, w) }
 
-// Pack is for the benchmark.
-func Pack(b []byte, values []uint32, w uint) []byte { return pack(b, values, w) }
-
 // Slack is what must be readable behind packed values.
 const Slack = slack
 
