@@ -76,3 +76,18 @@ func SwapDriver(d *Databases, driver replica.Driver) (before replica.Driver) {
 
 // SetAlerts gives a platform an engine of alerts.
 func (p *Platform) SetAlerts(e *alert.Engine) { p.alerts.Store(e) }
+
+// Collector is for tests.
+type Collector struct{ c *collector }
+
+// StartCollector is for tests.
+func StartCollector(take func(context.Context, *telemetry.Batch) error) *Collector {
+	return &Collector{newCollector(take, slog.New(slog.DiscardHandler))}
+}
+
+// Span, Record and Close are for tests.
+func (c *Collector) Span(s *telemetry.Span) { c.c.span(s) }
+
+func (c *Collector) Record(r *telemetry.Record) { c.c.record(r) }
+
+func (c *Collector) Close() { c.c.close() }
