@@ -38,6 +38,7 @@ type collector struct {
 	enough chan struct{} // holds one
 	asked  chan chan struct{}
 	stop   chan struct{}
+	last   time.Time // when nothing is tried any more; set before stop is closed
 	done   chan struct{}
 }
 
@@ -115,7 +116,7 @@ func (c *collector) run() {
 			close(settled)
 			continue
 		case <-c.stop:
-			ctx, cancel := context.WithTimeout(context.Background(), collectorEnd)
+			ctx, cancel := context.WithDeadline(context.Background(), c.last)
 			c.hand(ctx, &spare)
 			cancel()
 			return
@@ -166,7 +167,7 @@ func (c *collector) keep(ctx context.Context, b *telemetry.Batch) {
 		case <-c.stop: // what is at hand has its last chances, too
 			wait.Stop()
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, collectorEnd)
+			ctx, cancel = context.WithDeadline(ctx, c.last)
 			defer cancel()
 			ending = true
 		}
@@ -197,6 +198,7 @@ func (c *collector) close() {
 	c.mu.Lock()
 	c.closing = true
 	c.mu.Unlock()
+	c.last = time.Now().Add(collectorEnd)
 	close(c.stop)
 	<-c.done
 }

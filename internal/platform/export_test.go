@@ -134,7 +134,13 @@ var (
 	ListenOTLP   = listenOTLP
 )
 
-// Span, Settle and Close are for tests.
+// StartCollector is for tests.
+func StartCollector(take func(context.Context, *telemetry.Batch) error) *Collector {
+	return newCollector(take, slog.New(slog.DiscardHandler))
+}
+
+// Span, Record, Settle and Close are for tests.
 func (c *collector) Span(s *telemetry.Span)     { c.span(s) }
+func (c *collector) Record(r *telemetry.Record) { c.record(r) }
 func (c *collector) Settle(ctx context.Context) { c.settle(ctx) }
 func (c *collector) Close()                     { c.close() }

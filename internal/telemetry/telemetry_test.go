@@ -1,6 +1,8 @@
 package telemetry_test
 
 import (
+	"encoding/json"
+	"math"
 	"regexp"
 	"testing"
 
@@ -86,6 +88,17 @@ func TestTheTraceOfALineIsFoundAsLoggingLibrariesWriteIt(t *testing.T) {
 		id, s := telemetry.TraceOfLine(line)
 		if got := id.String() + s.String(); got != want {
 			t.Errorf("%s: got %s", line, got)
+		}
+	}
+}
+
+func TestEveryValueCanBeWrittenAsJSON(t *testing.T) {
+	for value, want := range map[telemetry.Value]string{
+		telemetry.Float(math.NaN()): `"NaN"`, telemetry.Float(math.Inf(1)): `"+Inf"`, telemetry.Float(1.5): `1.5`, telemetry.Int(-7): `-7`,
+		telemetry.String("a\xff"): `"a\ufffd"`, telemetry.JSON(`[1]`): `[1]`, telemetry.Bool(true): `true`, {}: `null`,
+	} {
+		if got, err := json.Marshal(value.Any()); err != nil || string(got) != want {
+			t.Errorf("%v becomes %s, %v", value.Text(), got, err)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (v Value) Text() string {
 	return ""
 }
 
-// Any is the value as encoding/json writes it best.
+// Any is the value as encoding/json writes it best. A number that JSON cannot say, NaN or an infinity, is its text.
 func (v Value) Any() any {
 	switch v.kind {
 	case KindString:
@@ -100,7 +100,10 @@ func (v Value) Any() any {
 	case KindInt:
 		return int64(v.num)
 	case KindFloat:
-		return math.Float64frombits(v.num)
+		if f := math.Float64frombits(v.num); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return f
+		}
+		return v.Text()
 	case KindBool:
 		return v.num == 1
 	case KindJSON:

@@ -229,8 +229,11 @@ func TestOnePartTwiceIsNotTwoParts(t *testing.T) {
 func TestNamesThatLookLikeColumnsAreKeptApart(t *testing.T) {
 	w := newWorld(4)
 	odd := []telemetry.Attr{
-		{Key: "k", Value: telemetry.String("plain")}, {Key: "k#int", Value: telemetry.String("named as a column")},
-		{Key: "k#text", Value: telemetry.Int(5)}, {Key: "", Value: telemetry.String("no name")}, {Key: "k#json#int", Value: telemetry.Bool(true)},
+		{Key: "k", Value: telemetry.String("plain")},
+		{Key: "k#int", Value: telemetry.String("named as a column")},
+		{Key: "k#text", Value: telemetry.Int(5)},
+		{Key: "", Value: telemetry.String("no name")},
+		{Key: "k#json#int", Value: telemetry.Bool(true)},
 		{Key: strings.Repeat("long", 100), Value: telemetry.String("a long name")},
 	}
 	b := w.batch(40, 40)

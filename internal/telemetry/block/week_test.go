@@ -76,7 +76,7 @@ func measure(t *testing.T, s *block.Store, dir string) load {
 // TestAWeekOfABusyAppStaysWithinItsLimits appends what an app has in a week, hour by hour, to a store that keeps two days and a few megabytes. Once
 // it is full it must stay as it is: in memory, files and bytes, and in the work that the newest rows take.
 func TestAWeekOfABusyAppStaysWithinItsLimits(t *testing.T) {
-	perHour, maxBytes, memRows := 500, int64(1_800_000), 3100
+	perHour, maxBytes, memRows := 300, int64(1_100_000), 1900
 	if os.Getenv("ATOLL_SOAK") != "" {
 		perHour, maxBytes, memRows = 12_000, 40_000_000, 70_000
 	}
