@@ -34,7 +34,7 @@ func TestSortedLogsAreLinesInTheirOrder(t *testing.T) {
 		{Time: traceTime(0), Service: "web", Level: "info", Text: "second"}, {Time: traceTime(1), Service: "web", Level: "info", Text: "first"},
 	}}}}
 	code, out, _ := run(t, c, "logs", "-q", "item = tea | sort item")
-	if code != 0 || strings.Index(out, "web INFO  second") < 0 || strings.Index(out, "second") > strings.Index(out, "first") {
+	if code != 0 || !strings.Contains(out, "web INFO  second") || strings.Index(out, "second") > strings.Index(out, "first") {
 		t.Errorf("code %d\n%s", code, out)
 	}
 }

@@ -244,6 +244,7 @@ func (s *Store) Usage(context.Context) (telemetry.Usage, error) {
 	u := telemetry.Usage{Limit: s.limits.Load().maxBytes, Services: map[string]telemetry.ServiceUsage{}}
 	oldest := int64(0)
 	for _, t := range []*table{s.spans, s.logs} {
+		u.Bytes += t.wal.bytes()
 		snap := t.snapshot()
 		for _, b := range snap.blocks {
 			u.Bytes += b.size

@@ -133,6 +133,21 @@ func (w *wal) segments() ([]uint64, error) {
 	return out, nil
 }
 
+// bytes is what the segments take. It may be called at any time.
+func (w *wal) bytes() int64 {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return 0
+	}
+	n := int64(0)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil { // else it was removed just now
+			n += info.Size()
+		}
+	}
+	return n
+}
+
 // remove removes segments up to a number.
 func (w *wal) remove(upTo uint64) error {
 	list, err := w.segments()
