@@ -3,6 +3,7 @@ package block_test
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -19,17 +20,14 @@ import (
 
 // second lets services send for a second, one row at a time in turn, and says what each got.
 func second(l *block.Limiter, at time.Time, wants map[string]int64) map[string]int64 {
-	got, left := map[string]int64{}, map[string]int64{}
-	for service, n := range wants {
-		left[service] = n
-	}
-	for any := true; any; {
-		any = false
+	got, left := map[string]int64{}, maps.Clone(wants)
+	for more := true; more; {
+		more = false
 		for service := range left {
 			if n := min(left[service], 10); n > 0 {
 				left[service] -= n
 				got[service] += l.Take(service, n, false, at)
-				any = true
+				more = true
 			}
 		}
 	}
