@@ -52,7 +52,7 @@ func TestSpansAreNotKeptAgainWhileRecordsAreRefused(t *testing.T) {
 		c := platform.StartCollector(s.take)
 		c.Span(&telemetry.Span{})
 		c.Record(&telemetry.Record{})
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		c.Close()
 		if s.spans != 1 || s.records != 1 || refused != 5 {
 			t.Errorf("kept are %d spans and %d records, after %d refusals", s.spans, s.records, refused)
@@ -76,13 +76,13 @@ func TestLongLinesDoNotFillTheMemoryWhileTheStoreIsBusy(t *testing.T) {
 				written.Add(1)
 			}
 		}()
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		if n := written.Load(); n > 40 {
 			t.Errorf("%d MB were taken while none could be kept", n)
 		}
 		ready.Store(true)
 		<-done
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		c.Close()
 		if s.records != lines {
 			t.Errorf("%d lines were kept of %d", s.records, lines)
@@ -100,7 +100,7 @@ func TestWhatIsAtHandWhenAtollEndsIsTriedToTheLast(t *testing.T) {
 		c := platform.StartCollector(s.take)
 		c.Span(&telemetry.Span{})
 		c.Record(&telemetry.Record{})
-		time.Sleep(time.Second) // it is tried, and refused
+		<-time.After(time.Second) // it is tried, and refused
 		c.Span(&telemetry.Span{})
 		c.Close()
 		if s.spans != 2 || s.records != 1 {
@@ -115,7 +115,7 @@ func TestACollectorEndsThoughItsStoreNeverTakes(t *testing.T) {
 		c := platform.StartCollector(s.take)
 		c.Span(&telemetry.Span{})
 		c.Record(&telemetry.Record{})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		began := time.Now()
 		c.Close()
 		if took := time.Since(began); took > 7*time.Second {

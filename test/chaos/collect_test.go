@@ -130,7 +130,7 @@ func (e *exporter) run(ctx context.Context, httpAddr, grpcAddr string) error {
 		n := e.sent
 		e.sent++
 		if err := send(ctx, e.request(n)); err != nil {
-			return nil //nolint:nilerr // it was killed; this export was not acknowledged
+			return nil // it was killed; this export was not acknowledged
 		}
 		e.acked = append(e.acked, n)
 		if e.signal == otlp.Metrics { // samples of a millisecond are one

@@ -203,7 +203,9 @@ func TestACrashBetweenThePartsOfATableLosesNothing(t *testing.T) {
 
 // TestOnePartTwiceIsNotTwoParts: what an attempt that could not be undone left must neither stand for the other part nor come twice.
 func TestOnePartTwiceIsNotTwoParts(t *testing.T) {
+	var day string
 	again := func(dir string, files []string) {
+		day = filepath.Dir(files[0])
 		b, err := os.ReadFile(files[0])
 		if err != nil {
 			t.Fatal(err)
@@ -224,6 +226,9 @@ func TestOnePartTwiceIsNotTwoParts(t *testing.T) {
 	same(t, "the first part twice and the log", w, s, telemetry.Spans)
 	w, s = half(t, again)
 	same(t, "the first part twice and the second", w, s, telemetry.Spans)
+	if files, _ := filepath.Glob(filepath.Join(day, "*-1of2-*")); len(files) != 1 {
+		t.Errorf("of the first part there are %q", files)
+	}
 }
 
 func TestNamesThatLookLikeColumnsAreKeptApart(t *testing.T) {
@@ -429,4 +434,44 @@ func TestAFullDiskDoesNotGatherEmptySegments(t *testing.T) {
 		t.Errorf("segments: %q", files)
 	}
 	same(t, "after it", w, s, telemetry.Spans)
+}
+
+func TestTheNewestRowsAreFoundInWhicheverBlockTheyLie(t *testing.T) {
+	w := newWorld(uint64(rand.Uint32()))
+	s := open(t, t.TempDir(), &block.Options{MemRows: 100})
+	for i := range 12 { // each has rows of all times
+		b := w.batch(100, 0)
+		for j := range b.Spans {
+			b.Spans[j].Start = time.Date(2026, 11, 28, 12, 0, 0, 1000*j+i, time.UTC).UnixNano()
+		}
+		w.spans = append(w.spans[:len(w.spans)-len(b.Spans)], b.Spans...)
+		add(t, s, b)
+		awaitBlocks(t, s)
+	}
+	for _, text := range []string{"", "service = orders", "status != error", "duration > 5ms"} {
+		for _, limit := range []int{1, 30, 333, 1100} {
+			q := parse(t, telemetry.Spans, text)
+			want := w.expect(telemetry.Spans, telemetry.Range{}, q)
+			q.Limit = limit
+			compareRows(t, fmt.Sprint(text, " | limit ", limit), find(t, s, telemetry.Spans, telemetry.Range{}, q), want[:min(limit, len(want))], true)
+		}
+	}
+}
+
+// TestABoundItselfIsFound: where a column's least or greatest is just what is compared with, its block is not left out.
+func TestABoundItselfIsFound(t *testing.T) {
+	s := open(t, t.TempDir(), &block.Options{MemRows: 2})
+	b := &telemetry.Batch{}
+	for i := range 3 {
+		b.Spans = append(b.Spans, telemetry.Span{Resource: &telemetry.Resource{Service: "s"}, Start: time.Date(2026, 11, 28, 0, 0, i, 0, time.UTC).UnixNano(), Duration: int64(10 + i)})
+	}
+	add(t, s, b)
+	awaitBlocks(t, s)
+	for text, want := range map[string]int{
+		"duration <= 10ns": 1, "duration < 10ns": 0, "duration = 10ns": 1, "duration >= 12ns": 1, "duration > 12ns": 0, "duration = 12ns": 1, "duration < 11ns": 1,
+	} {
+		if got := find(t, s, telemetry.Spans, telemetry.Range{}, parse(t, telemetry.Spans, text)); len(got) != want {
+			t.Errorf("%s finds %d", text, len(got))
+		}
+	}
 }

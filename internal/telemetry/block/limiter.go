@@ -17,12 +17,11 @@ import (
 type limiter struct {
 	perSecond int64 // 0 is no limit
 
-	mu      sync.Mutex
-	second  int64                   // guarded by mu: that is being counted, since 1970 UTC
-	now     map[string]*serviceRate // guarded by mu: by service
-	total   int64                   // guarded by mu: granted to all
-	wanting int                     // guarded by mu: services that have asked
-	level   int64                   // guarded by mu: what one service gets at least
+	mu     sync.Mutex
+	second int64                   // guarded by mu: that is being counted, since 1970 UTC
+	now    map[string]*serviceRate // guarded by mu: by service
+	total  int64                   // guarded by mu: granted to all
+	level  int64                   // guarded by mu: what one service gets at least
 }
 
 // serviceRate is what a service wanted and got in a second.
@@ -47,21 +46,15 @@ func (l *limiter) take(service string, n int64, grave bool, now time.Time) int64
 		l.turn(second)
 	}
 	r := l.rate(service)
-	if r.wanted == 0 {
-		l.wanting++
-	}
 	r.wanted += n
 	if grave {
 		r.graveWanted += n
 	}
-	if l.total+n > l.perSecond && l.wanting > 1 {
+	if l.total+n > l.perSecond {
 		l.level = min(l.level, l.fair())
 	}
 	// Below its level a service is never refused, so that one who was silent a second ago does not pay for the loud.
 	room := l.level - r.granted
-	if l.wanting == 1 {
-		room = l.perSecond - l.total
-	}
 	if grave {
 		room = max(room, l.level-r.graveGranted)
 	} else {
@@ -105,7 +98,7 @@ func (l *limiter) turn(second int64) {
 	} else {
 		l.level = l.perSecond
 	}
-	l.second, l.total, l.wanting, l.now = second, 0, 0, next
+	l.second, l.total, l.now = second, 0, next
 }
 
 // fair is the level for what is wanted now. The caller holds mu.

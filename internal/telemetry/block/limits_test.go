@@ -3,6 +3,7 @@ package block_test
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -19,17 +21,14 @@ import (
 
 // second lets services send for a second, one row at a time in turn, and says what each got.
 func second(l *block.Limiter, at time.Time, wants map[string]int64) map[string]int64 {
-	got, left := map[string]int64{}, map[string]int64{}
-	for service, n := range wants {
-		left[service] = n
-	}
-	for any := true; any; {
-		any = false
+	got, left := map[string]int64{}, maps.Clone(wants)
+	for more := true; more; {
+		more = false
 		for service := range left {
 			if n := min(left[service], 10); n > 0 {
 				left[service] -= n
 				got[service] += l.Take(service, n, false, at)
-				any = true
+				more = true
 			}
 		}
 	}
@@ -117,7 +116,7 @@ func TestAServiceNameMayAliasARequest(t *testing.T) {
 	at := time.Unix(1000, 0)
 	for _, name := range []string{"loud", "huhu", "haha"} { // as a receiver uses its memory again
 		copy(buf, name)
-		l.Take(string(buf), 1000, false, at)
+		l.Take(unsafe.String(&buf[0], len(buf)), 1000, false, at)
 	}
 	if got := l.Take("loud", 1000, false, at); got != 0 {
 		t.Errorf("it got %d more", got)

@@ -229,11 +229,11 @@ func (t *table) write() {
 		if err := t.wal.close(); err != nil {
 			t.log.Error("close the log", "error", err)
 		}
-		t.behind.Add(1) // before the keeper hears of it, so that it never has more than the flusher takes
 		t.kept <- keep{upTo: t.wal.seq}
 		rows, size = 0, 0
 	}
 	if t.full(rows, size) {
+		t.behind.Add(1)
 		cut()
 	}
 	for {
@@ -254,12 +254,18 @@ func (t *table) write() {
 				began = time.Now()
 			}
 			rows, size = rows+n, size+bytes
+			// A table that is full is behind before anybody hears of it, so that the keeper never has more than the flusher takes.
+			full := t.full(rows, size)
+			if full {
+				t.behind.Add(1)
+			}
 			t.kept <- keep{requests: group}
-			if t.full(rows, size) {
+			if full {
 				cut()
 			}
 		case <-tick.C:
 			if rows > 0 && time.Since(began) >= t.o.MemAge {
+				t.behind.Add(1)
 				cut()
 			}
 		}
