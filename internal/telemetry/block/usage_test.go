@@ -12,7 +12,11 @@ func TestWhatIsNotInBlocksYetCountsAsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	before, err := s.Usage(t.Context())
 	if err != nil {
 		t.Fatal(err)
