@@ -87,12 +87,16 @@ FUZZ := manifest/FuzzLoadNeverPanicsAndFaultsAlwaysHaveAPlace gateway/FuzzKeySet
 	relay/FuzzCleanPath relay/FuzzParseTraceparent replica/process/FuzzShellWords \
 	bus/cloudevents/FuzzWhatIsDecodedSurvivesTheWay bus/schedule/FuzzNextLiesAhead bus/natsbus/FuzzAFrameThatIsReadIsWrittenAsItWas \
 	saga/define/FuzzAValueSurvivesItsEvaluation saga/define/FuzzATextEndsWhereItsExpressionDoes saga/define/FuzzNoTextMakesTheCompilerPanic \
-	webhook/FuzzVerify webhook/FuzzWhatIsSignedIsAccepted webhook/FuzzNoFormOfAPrivateAddressIsPublic
+	webhook/FuzzVerify webhook/FuzzWhatIsSignedIsAccepted webhook/FuzzNoFormOfAPrivateAddressIsPublic \
+	telemetry/FuzzParseQuery telemetry/otlp/FuzzDecodeTraces telemetry/otlp/FuzzDecodeLogs telemetry/otlp/FuzzDecodeMetrics \
+	telemetry/otlp/FuzzDecodeJSONTraces telemetry/otlp/FuzzDecodeJSONLogs telemetry/otlp/FuzzDecodeJSONMetrics telemetry/metric/FuzzExposition \
+	telemetry/block/FuzzPayload telemetry/block/FuzzSegment telemetry/block/FuzzBlock telemetry/block/parquet/FuzzFile \
+	telemetry/block/parquet/FuzzPage alert/FuzzMatchersThatAreReadAreWrittenTheSame
 FUZZTIME ?= 5m
 
 .PHONY: soak
 soak: test-deps ## the long proofs; FUZZTIME is for each fuzz target
 	ATOLL_SOAK=1 go test -race -count=1 -timeout 120m ./test/chaos ./test/engines ./test/power ./internal/replica
-	ATOLL_SOAK=1 go test -count=1 -timeout 60m ./internal/saga/... # without the race detector, which the short form has
+	ATOLL_SOAK=1 go test -count=1 -timeout 60m ./internal/saga/... ./internal/telemetry/block # without the race detector, which the short form has
 	@for f in $(FUZZ); do echo "fuzz $$f"; \
 		go test ./internal/$$(dirname $$f) -run '^$$' -fuzz "^$$(basename $$f)$$" -fuzztime $(FUZZTIME) || exit 1; done

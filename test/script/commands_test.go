@@ -34,7 +34,7 @@ import (
 )
 
 // patience bounds everything that a script waits for.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // scriptKey is under which a script keeps its state.
 type scriptKey struct{}
