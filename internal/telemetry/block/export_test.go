@@ -84,11 +84,6 @@ func NewWriter(to interface{ Write([]byte) (int, error) }) *parquet.Writer {
 	return parquet.NewWriter(to, &parquet.Options{PageRows: pageRows})
 }
 
-// PartName is the name of a block file.
-func PartName(segment uint64, part, parts int, crc uint32) string {
-	return blockName{segment, part, parts, crc}.String()
-}
-
 // Followed is how many follow a signal.
 func (s *Store) Followed(signal telemetry.Signal) int {
 	f := &s.table(signal).followers
