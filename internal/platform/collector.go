@@ -22,7 +22,7 @@ const (
 )
 
 // collector gathers what Atoll itself sees, spans of hops and lines of output, and hands it on in batches. It never stops a request:
-// where the store does not keep up, spans are dropped and counted. Lines wait, and with them the replica that writes them.
+// where the store does not keep up, spans and lines of the access log are dropped and counted. Other lines wait, and with them the replica that writes them.
 type collector struct {
 	take func(context.Context, *telemetry.Batch) error
 	log  *slog.Logger
@@ -31,7 +31,7 @@ type collector struct {
 	spans   []telemetry.Span   // guarded by mu
 	records []telemetry.Record // guarded by mu
 	bytes   int                // guarded by mu: of records, about
-	dropped int64              // guarded by mu: spans
+	dropped int64              // guarded by mu: spans, and lines of the access log
 	closing bool               // guarded by mu
 	room    chan struct{}      // guarded by mu: closed when records were taken out
 
@@ -65,6 +65,27 @@ func (c *collector) span(s *telemetry.Span) {
 	}
 }
 
+// offer takes a record if there is room, for those who may not wait: a request does not wait for its line in the access log. What there was no
+// room for is counted.
+func (c *collector) offer(r *telemetry.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.records) >= maxGathered || c.bytes >= maxBytes {
+		c.dropped++
+		return
+	}
+	c.add(r)
+}
+
+// add takes a record. The caller holds mu.
+func (c *collector) add(r *telemetry.Record) {
+	c.records = append(c.records, *r)
+	c.bytes += len(r.Body.Str())
+	if len(c.records) == gatherRows || c.bytes >= gatherBytes {
+		c.hurry()
+	}
+}
+
 // record takes a record; while too many wait it waits too.
 func (c *collector) record(r *telemetry.Record) {
 	for {
@@ -80,11 +101,7 @@ func (c *collector) record(r *telemetry.Record) {
 	if len(c.records) >= 2*maxGathered || c.bytes >= 2*maxBytes {
 		return // it is ending, and the disk takes nothing
 	}
-	c.records = append(c.records, *r)
-	c.bytes += len(r.Body.Str())
-	if len(c.records) == gatherRows || c.bytes >= gatherBytes {
-		c.hurry()
-	}
+	c.add(r)
 }
 
 // hurry asks for the batch at once. The caller holds mu.
@@ -95,8 +112,8 @@ func (c *collector) hurry() {
 	}
 }
 
-// droppedSpans is how many spans there was no room for.
-func (c *collector) droppedSpans() int64 {
+// left is how many spans, and lines of the access log, there was no room for.
+func (c *collector) left() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dropped

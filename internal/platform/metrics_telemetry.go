@@ -48,7 +48,7 @@ func (m *exposition) telemetry(ctx context.Context, o *observatory) error {
 			m.sample(dropped, float64(by[cause]), "service", name, "cause", "metrics-"+string(cause))
 		}
 	}
-	if n := o.collector.droppedSpans(); n > 0 {
+	if n := o.collector.left(); n > 0 {
 		m.sample(dropped, float64(n), "service", scopeName, "cause", "busy")
 	}
 	m.family(torn, "gauge", "Blocks that were found torn and set aside.")

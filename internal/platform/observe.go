@@ -14,13 +14,15 @@ import (
 )
 
 // record keeps a line of output.
-func (p *Platform) record(r *telemetry.Line) {
+func (p *Platform) record(r *telemetry.Line) { p.telemetry.collector.record(p.recordOf(r)) }
+
+func (p *Platform) recordOf(r *telemetry.Line) *telemetry.Record {
 	record := telemetry.Record{
 		Resource: p.telemetry.resource(r.Service, r.Replica), Scope: p.telemetry.scope, Time: r.Time.UnixNano(), Severity: r.Level.Severity(),
 		Body: telemetry.String(r.Text), Attrs: []telemetry.Attr{text(telemetry.AttrStream, r.Stream)},
 	}
 	record.TraceID, record.SpanID = telemetry.TraceOfLine(r.Text)
-	p.telemetry.collector.record(&record)
+	return &record
 }
 
 // event keeps an event: a record with a name.
@@ -160,9 +162,9 @@ type recordWriter struct{ p *Platform }
 
 func (w recordWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSuffix(string(line), "\n")
-	w.p.record(&telemetry.Line{
+	w.p.telemetry.collector.offer(w.p.recordOf(&telemetry.Line{
 		Time: time.Now(), Service: gatewayName, Replica: gatewayName, Stream: replica.StreamStdout,
 		Level: telemetry.LevelOf(text), Text: text,
-	})
+	}))
 	return len(line), nil
 }

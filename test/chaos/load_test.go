@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	rate        = 1000             // requests a second
+	rate        = 500              // requests a second: what two processors bear with the race detector, beside other tests
 	outstanding = 4096             // at most so many at once; beyond, the load itself has failed
 	answerLimit = 10 * time.Second // for one request
 )
