@@ -38,7 +38,7 @@ func install(t *testing.T) string {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("there is no %s here", tool)
+			t.Skipf("there is no %s here; where Node 20 is installed it runs", tool)
 		}
 	}
 	dir := t.TempDir()
@@ -51,7 +51,7 @@ func install(t *testing.T) string {
 		"--prefer-offline")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("npm ci does not work here: %v: %.1000s", err, out)
+		t.Skipf("npm ci does not work here; where a registry of npm can be reached it runs: %v: %.1000s", err, out)
 	}
 	return dir
 }

@@ -31,7 +31,7 @@ const (
 func TestTelemetryChild(t *testing.T) {
 	dir := os.Getenv(telemetryDir)
 	if dir == "" {
-		t.Skip("it is the child of another test")
+		t.Skip("it is the child that the test of the power cut in this file starts, with its environment set")
 	}
 	first, err := strconv.Atoi(os.Getenv(telemetryDir + "_FIRST"))
 	if err != nil {

@@ -60,7 +60,7 @@ func TestLargeGroupIsReadByBoth(t *testing.T) {
 
 func TestReadingPagesAllocatesNothing(t *testing.T) {
 	if raced {
-		t.Skip("the race detector makes sync.Pool forget")
+		t.Skip("the race detector makes sync.Pool forget, so that memory is made anew; go test without -race runs it")
 	}
 	var data bytes.Buffer
 	w := parquet.NewWriter(&data, nil)
