@@ -72,9 +72,10 @@ type Log interface {
 	OffsetAt(ctx context.Context, stream Stream, t time.Time) (Offset, error)
 	// Bounds returns what a stream holds.
 	Bounds(ctx context.Context, stream Stream) (Bounds, error)
-	// Trim drops all records before an offset.
+	// Trim drops all records before an offset. They are gone when it returns, but in a cluster a server that lags may answer a Read
+	// with them for a moment more.
 	Trim(ctx context.Context, stream Stream, before Offset) error
-	// Drop drops single records. Those that are gone already are no error.
+	// Drop drops single records, as Trim does. Those that are gone already are no error.
 	Drop(ctx context.Context, stream Stream, offsets ...Offset) error
 
 	// Save keeps documents by name in the place of those before; nil takes one away. All are durable when it returns.
