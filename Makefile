@@ -14,8 +14,20 @@ help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## bin/atoll
+build: console ## bin/atoll, with the console
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/atoll ./cmd/atoll
+
+WEB     := internal/console/web
+SOURCES := $(shell find $(WEB) -path '*/node_modules' -prune -o -type f -print)
+
+.PHONY: console
+console: internal/console/dist/index.html.gz ## the pages of the web console, which are embedded
+
+internal/console/dist/index.html.gz: $(SOURCES) $(WEB)/node_modules/.package-lock.json
+	cd $(WEB) && npm run --silent build
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --silent
 
 .PHONY: up
 up: build ## build Atoll and run the reference application
@@ -26,7 +38,7 @@ demo: build ## send 1,438 leads and some orders through the running reference ap
 	cd $(GTM) && go run ./cmd/demo -atoll ../../bin/atoll
 
 .PHONY: test
-test: test-deps ## every test, with the race detector
+test: test-deps console ## every test, with the race detector
 	go test -race -shuffle=on -timeout 20m ./...
 	cd $(GTM) && go test -race -shuffle=on -timeout 10m ./...
 	cd $(GTM)/services/enrichment && node --test

@@ -152,7 +152,7 @@ func newRoot(w World) *cobra.Command {
 	flags.StringVar(&a.copyName, "copy", "", "work on this isolated copy of the application")
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(),
-		a.tracesCommand(), a.traceCommand(), a.metricsCommand(), a.exportCommand(), a.topCommand(), a.mapCommand(), a.restartCommand(), a.scaleCommand(), a.describeCommand(), a.doctorCommand(),
+		a.tracesCommand(), a.traceCommand(), a.metricsCommand(), a.exportCommand(), a.topCommand(), a.mapCommand(), a.consoleCommand(), a.restartCommand(), a.scaleCommand(), a.describeCommand(), a.doctorCommand(),
 		a.eventsCommand(), a.sagaCommand(), a.alertsCommand(), a.schemaCommand(), a.explainCommand(), a.versionCommand(), a.guardCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false

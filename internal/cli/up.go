@@ -286,6 +286,13 @@ func (a *app) summary(ctx context.Context, c *client.Client, took time.Duration)
 		lines = append(lines, fmt.Sprintf("  copy     %s (atoll --copy %s ps)", info.Copy, info.Copy))
 	}
 	lines = append(lines, "  gateway  "+p.bold(info.Gateway))
+	if info.Console != "" {
+		link, err := c.ConsoleLink(ctx)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, "  console  "+p.bold(link.URL)+" (once; another: atoll console)")
+	}
 	if parked, _ := parkedSagas(ctx, c); parked != "" {
 		lines = append(lines, "  sagas    "+p.yellow(parked)+" (atoll saga ls --state parked)")
 	}

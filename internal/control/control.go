@@ -3,7 +3,8 @@
 //
 // It is served on a unix socket that only its user can open, and on loopback TCP, where every request must carry the
 // token, a loopback Host and, if a browser sends it, an Origin of its own, so that no foreign page can act. Streams
-// (logs, events) are JSON objects, one a line, until the client goes; a client that reads slowly slows only itself.
+// (logs, events) are JSON objects, one a line or one a server-sent event, until the client goes; a client that reads slowly slows only
+// itself.
 // Errors are problem documents after RFC 9457. openapi.yaml describes every operation; a test holds it true.
 package control
 
@@ -32,6 +33,14 @@ type App interface {
 	Stop()
 	// Events calls yield until there is nothing more, ctx ends, or yield fails.
 	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
+	// Contract is the OpenAPI document of a service, as JSON.
+	Contract(service string) ([]byte, error)
+	// Routes lists the routes of the gateway, in the order of the manifest.
+	Routes() []api.GatewayRoute
+	// Try sends a request to the gateway, and returns what came back.
+	Try(ctx context.Context, q *api.Try) (*api.Tried, error)
+	// ConsoleLink makes a link that logs in to the console once.
+	ConsoleLink() (api.ConsoleLink, error)
 	Telemetry
 	EventBus
 	Webhooks

@@ -52,7 +52,7 @@ func (s *server) storedEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	write := stream(w)
+	write := stream(w, r)
 	return s.app.StoredEvents(r.Context(), q, func(e *api.StoredEvent) error { return write(e) })
 }
 

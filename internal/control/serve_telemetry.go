@@ -31,7 +31,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	write := stream(w)
+	write := stream(w, r)
 	return s.app.Logs(r.Context(), q, func(line *telemetry.Line) error { return write(line) })
 }
 

@@ -30,8 +30,9 @@ type handlerFunc func(w http.ResponseWriter, r *http.Request) error
 
 // server serves the API of one application.
 type server struct {
-	app App
-	log *slog.Logger
+	app     App
+	log     *slog.Logger
+	handler http.Handler // of all operations, for those that are watched
 }
 
 // operations lists every operation of the API by its pattern, as openapi.yaml does.
@@ -53,6 +54,7 @@ func (s *server) operations() map[string]handlerFunc {
 	maps.Copy(all, s.webhookOperations())
 	maps.Copy(all, s.sagaOperations())
 	maps.Copy(all, s.alertOperations())
+	maps.Copy(all, s.consoleOperations())
 	return all
 }
 
@@ -80,20 +82,35 @@ func NewHandler(app App, log *slog.Logger) http.Handler {
 		return fault.New(fault.CodeNoSuchOperation, "the control API has no %s %s", r.Method, r.URL.Path).
 			Fix("see the operations in docs/reference/control-api.yaml")
 	}))
+	s.handler = mux
 	return mux
 }
 
-// RequireToken lets through to h what carries the bearer token, and refuses what a foreign page could have sent.
-func RequireToken(token string, h http.Handler) http.Handler {
+// RequireToken lets through to h what carries a bearer token that is valid, and refuses what a foreign page could have sent.
+func RequireToken(valid func(token string) bool, h http.Handler) http.Handler {
+	return RequireLocal(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || !valid(given) {
+			refuse(w, r, "the request has no valid token")
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// OneToken is valid for RequireToken where there is one token alone.
+func OneToken(token string) func(given string) bool {
+	return func(given string) bool { return subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1 }
+}
+
+// RequireLocal refuses what a foreign page could have sent: by a name that leads here (DNS rebinding), or from its own origin.
+func RequireLocal(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		switch {
 		case !isLoopback(r.Host):
 			refuse(w, r, "the Host of the request is not this machine")
 		case r.Header.Get("Origin") != "" && !sameOrigin(r):
 			refuse(w, r, "the request comes from a page of another origin")
-		case subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1:
-			refuse(w, r, "the request has no valid token")
 		default:
 			h.ServeHTTP(w, r)
 		}
@@ -116,7 +133,7 @@ func sameOrigin(r *http.Request) bool {
 
 func refuse(w http.ResponseWriter, r *http.Request, why string) {
 	writeProblem(w, r, fault.New(fault.CodeControlRefused, "%s", why).
-		Fix("send Authorization: Bearer and the token of .atoll/run.json, or use the unix socket named there"))
+		Fix("send Authorization: Bearer and the token of .atoll/run.json, or use the unix socket named there; in a browser, log in with the link that atoll console prints"))
 }
 
 // statusOf is the HTTP status of a fault's code.
@@ -126,7 +143,7 @@ func statusOf(code fault.Code) int {
 		return http.StatusForbidden
 	case fault.CodeServiceUnknown, fault.CodeNoSuchOperation, fault.CodeTraceUnknown, fault.CodeReplicaUnknown,
 		fault.CodeTopicUnknown, fault.CodeSubscriptionUnknown, fault.CodeDeadLetterUnknown, fault.CodeOffsetGone, fault.CodeWebhookUnknown,
-		fault.CodeSagaUnknown, fault.CodeSagaInstanceUnknown, fault.CodeAlertUnknown, fault.CodeSilenceUnknown:
+		fault.CodeSagaUnknown, fault.CodeSagaInstanceUnknown, fault.CodeNoContract, fault.CodeConsoleOff, fault.CodeAlertUnknown, fault.CodeSilenceUnknown:
 		return http.StatusNotFound
 	case fault.CodeBadRequest, fault.CodeBadLevel, fault.CodeBadDuration, fault.CodeBadValue,
 		fault.CodeEventInvalid, fault.CodeEventDeliverAt, fault.CodeEventReserved, fault.CodeWebhookInvalid, fault.CodeWebhookAddress,
@@ -285,20 +302,41 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	write := stream(w)
+	write := stream(w, r)
 	return s.app.Events(r.Context(), after, r.URL.Query().Get("follow") == "true", func(e api.Event) error { return write(e) })
 }
 
-// stream writes JSON objects, one a line, each sent at once.
-func stream(w http.ResponseWriter) func(v any) error {
-	w.Header().Set("Content-Type", "application/x-ndjson")
+// stream writes JSON objects, each sent at once: one a line, or as server-sent events to who asks for those.
+func stream(w http.ResponseWriter, r *http.Request) func(v any) error {
+	if strings.Contains(r.Header.Get("Accept"), eventStream) {
+		return serverSent(w)
+	}
+	return sent(w, "application/x-ndjson", func(line []byte) []byte { return append(line, '\n') })
+}
+
+// serverSent writes server-sent events. Nothing, written, is a comment, which tells whether somebody is there.
+func serverSent(w http.ResponseWriter) func(v any) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return sent(w, eventStream, func(line []byte) []byte {
+		if string(line) == "null" {
+			return []byte(":\n\n")
+		}
+		return append(append([]byte("data: "), line...), "\n\n"...)
+	})
+}
+
+func sent(w http.ResponseWriter, kind string, frame func(line []byte) []byte) func(v any) error {
+	w.Header().Set("Content-Type", kind)
 	controller := http.NewResponseController(w)
-	encoder := json.NewEncoder(w)
 	if err := controller.Flush(); err != nil { // the head goes out before there is anything to say
 		return func(any) error { return err }
 	}
 	return func(v any) error {
-		if err := encoder.Encode(v); err != nil {
+		line, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(frame(line)); err != nil {
 			return err
 		}
 		return controller.Flush()

@@ -34,6 +34,9 @@ type app struct {
 	selected api.Selection  // the last one
 	sagas    sagasAsked
 
+	findings       func() int // what changes among the findings; nil for none
+	mapFrom, mapTo time.Time  // the last that were asked for
+
 	traces  api.TracesQuery // the last one; so are the next two
 	records api.RecordsQuery
 	export  api.ExportQuery
@@ -67,7 +70,12 @@ func (a *app) Replicas() []api.Replica {
 	return []api.Replica{{Service: "orders", Replica: "orders-1", State: "ready", PID: 8, URL: "http://127.0.0.1:2", Version: "dev", ReadyMS: 5, Since: at()}}
 }
 
-func (a *app) Findings() fault.List { return nil }
+func (a *app) Findings() fault.List {
+	if a.findings == nil {
+		return nil
+	}
+	return fault.List{fault.Warn(fault.CodeCallCycle, "circle %d", a.findings())}
+}
 
 func (a *app) Restart(_ context.Context, service string) error {
 	if service == "broken" {
@@ -87,6 +95,23 @@ func (a *app) Reload(context.Context) fault.List {
 }
 
 func (a *app) Stop() { a.stopped = true }
+
+func (a *app) Contract(service string) ([]byte, error) {
+	_, err := a.Service(service)
+	return []byte(`{"openapi": "3.1.0"}`), err
+}
+
+func (a *app) Routes() []api.GatewayRoute {
+	return []api.GatewayRoute{{Route: api.Route{Path: "/**"}, Kind: api.RouteService, To: "orders", Timeout: "30s", Tries: 3}}
+}
+
+func (a *app) Try(_ context.Context, q *api.Try) (*api.Tried, error) {
+	return &api.Tried{Status: 200, Headers: map[string][]string{"X-Path": {q.Method + " " + q.Path}}, Body: "ok", TookNS: 5, TraceID: "ab"}, nil
+}
+
+func (a *app) ConsoleLink() (api.ConsoleLink, error) {
+	return api.ConsoleLink{URL: "http://127.0.0.1:8900/#login=x", Expires: at()}, nil
+}
 
 func (a *app) Logs(_ context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
 	for _, r := range []telemetry.Line{
@@ -208,6 +233,19 @@ func TestEveryAnswerIsAsTheDescriptionSays(t *testing.T) {
 		{"GET /v1/events?after=4", "", 200, "Event"},
 		{"POST /v1/stop", "", 202, ""},
 		{"GET /v1/nothing", "", 404, "Problem"},
+		{"GET /v1/services/orders/contract", "", 200, "Contract"},
+		{"GET /v1/services/nobody/contract", "", 404, "Problem"},
+		{"GET /v1/routes", "", 200, "GatewayRoutes"},
+		{"POST /v1/try", `{"path": "/x", "method": "PUT"}`, 200, "Tried"},
+		{"POST /v1/try", `{"url": "/x"}`, 400, "Problem"},
+		{"POST /v1/console/links", "", 200, "ConsoleLink"},
+		{"GET /v1/watch", "", 400, "Problem"},
+		{"GET /v1/watch?get=/v1/top&get=0s%20/v1/app", "", 400, "Problem"},
+		{"GET /v1/watch?get=2m%20/v1/app", "", 400, "Problem"},
+		{"GET /v1/watch?get=/v1/logs?follow=true", "", 400, "Problem"},
+		{"GET /v1/watch?get=/v1/watch", "", 400, "Problem"},
+		{"GET /v1/watch?get=http://elsewhere.example/v1/app", "", 400, "Problem"},
+		{"GET /v1/watch?get=/login", "", 400, "Problem"},
 	})
 }
 
@@ -269,7 +307,7 @@ func TestFiltersOfLogsReachTheStore(t *testing.T) {
 
 func TestOnTCPOnlyTheTokenFromThisMachineIsLetIn(t *testing.T) {
 	a, inner := serve(t)
-	server := httptest.NewServer(control.RequireToken("right", inner))
+	server := httptest.NewServer(control.RequireToken(control.OneToken("right"), inner))
 	defer server.Close()
 	for name, c := range map[string]struct {
 		header map[string]string

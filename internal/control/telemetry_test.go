@@ -88,7 +88,8 @@ func (a *app) Complete(_ context.Context, q *api.CompleteQuery) ([]telemetry.Com
 	return []telemetry.Completion{{Text: "service", Kind: telemetry.CompleteField, From: 0, To: 3, Cursor: 7, Note: "who", Rows: 2}}, nil
 }
 
-func (a *app) ServiceMap(context.Context, time.Time, time.Time) (*telemetry.ServiceMap, error) {
+func (a *app) ServiceMap(_ context.Context, from, to time.Time) (*telemetry.ServiceMap, error) {
+	a.mapFrom, a.mapTo = from, to
 	return &telemetry.ServiceMap{
 		Nodes: []telemetry.Node{{Name: "orders", Kind: "service", Calls: 1, Errors: 1}},
 		Edges: []telemetry.Edge{{From: "gateway", To: "orders", Kind: "call", Calls: 1, P50: 5, P99: 6}}, Missed: 1,

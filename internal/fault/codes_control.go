@@ -13,4 +13,7 @@ const (
 	CodeUsage           Code = "usage"
 	CodeCodeUnknown     Code = "code-unknown"
 	CodeFolderNotEmpty  Code = "folder-not-empty"
+	CodeConsoleLink     Code = "console-link"
+	CodeNoContract      Code = "no-contract"
+	CodeConsoleOff      Code = "console-off"
 )

@@ -33,6 +33,7 @@ var (
 func (c *checker) check() {
 	c.name(lookup(c.root, "app"), c.app.Name, "an application")
 	c.events()
+	c.console()
 	c.telemetry()
 	c.alerts()
 	c.alerting()

@@ -17,6 +17,7 @@ type App struct {
 	Events       Events                 `key:"events" doc:"Where events are kept, and for how long."`
 	SagaFiles    []string               `key:"sagas" doc:"Files of saga definitions, such as sagas/*.yaml (globs are allowed); each defines one saga."`
 	SagaStore    SagaStore              `key:"saga_store" doc:"Where the instances of sagas are kept, and for how long."`
+	Console      Console                `key:"console" doc:"The web console."`
 	Telemetry    Telemetry              `key:"telemetry" doc:"Traces, metrics and logs: where they come in, how long they are kept, where they go on to."`
 	Alerts       map[string]*Alert      `key:"alerts" doc:"Alerts by name, beside the default ones: a query and a threshold, or an objective for a service."`
 	Alerting     Alerting               `key:"alerting" doc:"Who is told of alerts."`

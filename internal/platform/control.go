@@ -44,7 +44,10 @@ func (p *Platform) startControl(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for control on loopback: %w", err)
 	}
-	p.controls.serve(tcp, control.RequireToken(token, handler), p.log)
+	p.controls.serve(tcp, control.RequireToken(control.OneToken(token), handler), p.log)
+	if err := p.startConsole(ctx, handler); err != nil {
+		return err
+	}
 	return p.state.writeRun(&api.Run{
 		PID: os.Getpid(), Socket: socket, Addr: tcp.Addr().String(), Token: token, App: p.Info(),
 	})
@@ -92,7 +95,7 @@ func (p *Platform) Info() api.App {
 	}
 	return api.App{
 		App: app.Name, Dir: p.o.Dir, Environment: p.o.Environment, Copy: p.o.Copy, Version: p.o.Version,
-		PID: os.Getpid(), Started: p.started, Gateway: scheme + p.edge.address(), State: p.stateName(),
+		PID: os.Getpid(), Started: p.started, Gateway: scheme + p.edge.address(), Console: p.console.url, State: p.stateName(),
 		MemoryBytes: residentBytes(),
 	}
 }
@@ -166,11 +169,7 @@ func (p *Platform) describe(app *manifest.App, s *manifest.Service, replicas []a
 		if r.To != s.Name {
 			continue
 		}
-		route := api.Route{Path: r.Path, Host: r.Host, Methods: r.Methods, Auth: r.Auth}
-		for _, l := range r.Limit {
-			route.Limits = append(route.Limits, l.String())
-		}
-		out.Routes = append(out.Routes, route)
+		out.Routes = append(out.Routes, describeRoute(&r))
 	}
 	for _, r := range replicas {
 		if r.Service == s.Name {

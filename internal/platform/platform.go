@@ -66,6 +66,7 @@ type Platform struct {
 	edge       *edge
 	errors     *errorCounts
 	controls   controls
+	console    webConsole
 
 	telling   sync.WaitGroup // goroutines that publish what happened to sagas; they end before the bus
 	restless  restless       // of the goroutine that watches

@@ -17,8 +17,9 @@ type App struct {
 	Version     string    `json:"version"`        // of Atoll
 	PID         int       `json:"pid"`
 	Started     time.Time `json:"started"`
-	Gateway     string    `json:"gateway"` // URL
-	State       string    `json:"state"`   // starting, running, stopping
+	Gateway     string    `json:"gateway"`           // URL
+	Console     string    `json:"console,omitempty"` // URL
+	State       string    `json:"state"`             // starting, running, stopping
 	MemoryBytes int64     `json:"memory_bytes"`
 }
 

@@ -1,0 +1,9 @@
+import { Empty, Page } from "../ui/basic";
+
+export default function Screen() {
+  return (
+    <Page title="gateway">
+      <Empty title="not built yet" />
+    </Page>
+  );
+}

@@ -1,0 +1,426 @@
+// The shapes of the control API, as docs/reference/control-api.yaml describes them.
+
+export interface App {
+  app: string;
+  dir: string;
+  environment?: string;
+  copy?: string;
+  version: string;
+  pid: number;
+  started: string;
+  gateway: string;
+  state: "starting" | "running" | "stopping";
+  memory_bytes: number;
+}
+
+export interface Replica {
+  service: string;
+  replica: string;
+  state: string;
+  pid: number;
+  url: string;
+  version: string;
+  restarts: number;
+  ready_ms: number;
+  memory_bytes: number;
+  cpu_ms: number;
+  since: string;
+  reason?: string;
+  errors: number;
+}
+
+export interface Route {
+  path: string;
+  host?: string;
+  methods?: string[];
+  auth?: string[];
+  limits?: string[];
+}
+
+export interface GatewayRoute extends Route {
+  kind: "service" | "topic" | "saga";
+  to: string;
+  timeout: string;
+  tries: number;
+}
+
+export interface Service {
+  service: string;
+  owner?: string;
+  summary?: string;
+  dir: string;
+  build?: string;
+  run: string;
+  api?: string;
+  protocol: string;
+  port?: number;
+  ready: string;
+  database?: string;
+  replicas: number;
+  calls: { service: string; addr: string; timeout: string; tries: number }[];
+  called_by: string[];
+  routes: Route[];
+  publishes: string[];
+  subscribes: Record<string, string>;
+  sagas: string[];
+  takes: { saga: string; steps: string[] }[];
+  secrets: string[];
+  env: Record<string, string>;
+  running: Replica[];
+}
+
+export interface Fault {
+  file?: string;
+  line?: number;
+  column?: number;
+  code: string;
+  severity: string;
+  source?: string;
+  text: string;
+  remedy?: string;
+}
+
+export interface AppEvent {
+  seq: number;
+  time: string;
+  kind: "replica" | "reload" | "notice";
+  service?: string;
+  replica?: string;
+  from?: string;
+  to?: string;
+  text: string;
+  fault?: Fault;
+  final?: boolean;
+  loop?: boolean;
+  lines?: string[];
+}
+
+export interface TopRow {
+  service: string;
+  state: string;
+  ready: number;
+  replicas: number;
+  per_second: number;
+  error_ratio: number;
+  p50_ns: number;
+  p99_ns: number;
+  cpu: number;
+  memory_bytes: number;
+  restarts: number;
+}
+
+export interface Top {
+  time: string;
+  window_ns: number;
+  services: TopRow[];
+}
+
+export type Attributes = Record<string, unknown>;
+
+export interface SpanEvent {
+  time: string;
+  name: string;
+  attributes?: Attributes;
+}
+
+export interface Span {
+  trace_id: string;
+  span_id: string;
+  parent_id?: string;
+  service: string;
+  replica?: string;
+  scope?: string;
+  name: string;
+  kind: string;
+  time: string;
+  duration_ns: number;
+  status: "ok" | "error" | "unset";
+  status_text?: string;
+  attributes?: Attributes;
+  resource?: Attributes;
+  events?: SpanEvent[];
+  links?: { trace_id: string; span_id: string; attributes?: Attributes }[];
+}
+
+export type Level = "debug" | "info" | "warn" | "error";
+
+export interface LogRecord {
+  time: string;
+  service: string;
+  replica?: string;
+  scope?: string;
+  level: Level;
+  name?: string;
+  text: string;
+  trace_id?: string;
+  span_id?: string;
+  attributes?: Attributes;
+  resource?: Attributes;
+}
+
+export interface Line {
+  time: string;
+  service: string;
+  replica: string;
+  stream: string;
+  level: Level;
+  text: string;
+  trace_id?: string;
+  missed?: number;
+}
+
+export interface TraceSummary {
+  trace_id: string;
+  time: string;
+  duration_ns: number;
+  service: string;
+  name: string;
+  status: string;
+  status_text?: string;
+  spans: number;
+  errors: number;
+  services: string[];
+}
+
+export interface Trace {
+  trace_id: string;
+  spans: Span[];
+  records?: LogRecord[];
+}
+
+export interface Column {
+  name: string;
+  role: "time" | "group" | "value";
+  unit?: string;
+  zero?: boolean;
+}
+
+export interface TableAnswer {
+  columns: Column[];
+  rows: (string | number | boolean | null)[][];
+  every_ns?: number;
+  from?: string;
+  to?: string;
+}
+
+export interface Found {
+  traces?: TraceSummary[];
+  spans?: Span[];
+  records?: LogRecord[];
+  table?: TableAnswer;
+  reach: { blocks: number; rows: number; matched: number };
+}
+
+export interface Completion {
+  text: string;
+  kind: string;
+  from: number;
+  to: number;
+  cursor: number;
+  note?: string;
+  rows?: number;
+}
+
+export interface MapNode {
+  name: string;
+  kind: "service" | "gateway" | "database" | "queue" | "outside";
+  calls: number;
+  errors: number;
+}
+
+export interface MapEdge {
+  from: string;
+  to: string;
+  kind: "call" | "event" | "saga" | "gateway";
+  calls: number;
+  errors: number;
+  p50: number;
+  p99: number;
+}
+
+export interface ServiceMap {
+  nodes: MapNode[];
+  edges: MapEdge[];
+  missed: number;
+}
+
+export interface TelemetryUsage {
+  rows: { bytes: number; limit_bytes: number; oldest?: string; torn?: string[] };
+  metrics: { bytes: number; limit_bytes: number; oldest?: string };
+  series: number;
+  services: { service: string; spans: number; records: number; bytes: number; series: number; dropped?: Record<string, number> }[];
+  otlp_grpc?: string;
+  otlp_http?: string;
+}
+
+export interface Topic {
+  topic: string;
+  summary?: string;
+  publishers: string[];
+  subscribers: string[];
+  schema: boolean;
+  published: number;
+  rate: number;
+}
+
+export interface Subscription {
+  subscription: string;
+  topics: string[];
+  state: string;
+  waiting: number;
+  oldest?: string;
+  in_flight: number;
+  failing: number;
+  rate: number;
+  accepted: number;
+  attempts: number;
+  failed: number;
+  died: number;
+  dead: number;
+}
+
+export interface Bus {
+  log: { first: number; next: number; events: number; bytes: number; oldest?: string };
+  topics: Topic[];
+  subscriptions: Subscription[];
+  dead: number;
+  delayed: number;
+}
+
+export interface StoredEvent {
+  offset: number;
+  topic: string;
+  stored: string;
+  publisher?: string;
+  key?: string;
+  only?: string;
+  due?: string;
+  event: CloudEvent;
+}
+
+export interface CloudEvent {
+  id: string;
+  source: string;
+  type: string;
+  subject?: string;
+  time?: string;
+  datacontenttype?: string;
+  data?: unknown;
+  data_base64?: string;
+  [extension: string]: unknown;
+}
+
+export interface DeadLetter {
+  offset: number;
+  subscription: string;
+  topic: string;
+  origin: number;
+  stored: string;
+  died: string;
+  cause: string;
+  failed: number;
+  attempts: { time: string; took_ms: number; status?: number; text?: string; replica?: string }[] | null;
+  event: CloudEvent;
+}
+
+export interface Settled {
+  done: number;
+  failed: { offset: number; fault: Fault }[] | null;
+}
+
+export interface SagaStep {
+  step: string;
+  kind: "call" | "child" | "wait" | "sleep";
+  role: "compensatable" | "pivot" | "retriable";
+  after: string[] | null;
+  does: string;
+  undo?: string;
+  when?: string;
+  each?: string;
+  async?: boolean;
+}
+
+export interface Saga {
+  saga: string;
+  version: string;
+  owner?: string;
+  summary?: string;
+  file?: string;
+  in_force: boolean;
+  started_by: { kind: string; name: string; when?: string }[] | null;
+  key?: string;
+  lock?: string;
+  timeout?: string;
+  instances: Record<string, number>;
+  steps: SagaStep[];
+  definition?: unknown;
+}
+
+export interface SagaInstance {
+  id: string;
+  saga: string;
+  version: string;
+  key?: string;
+  state: "running" | "compensating" | "parked" | "completed" | "compensated";
+  error?: { step?: string; text: string };
+  parent?: string;
+  started: string;
+  ended?: string;
+}
+
+export interface Alert {
+  alert: string;
+  state: "pending" | "firing" | "resolved";
+  severity: string;
+  labels: Record<string, string>;
+  summary: string;
+  value: number;
+  unit?: string;
+  value_text: string;
+  since: string;
+  started: string;
+  ended?: string;
+  no_data_since?: string;
+  silenced?: string[];
+  fingerprint: string;
+}
+
+export interface AlertRule {
+  alert: string;
+  default: boolean;
+  source: string;
+  query?: string;
+  compare?: string;
+  threshold?: number;
+  unit?: string;
+  for?: string;
+  within?: string;
+  severity?: string;
+  slo?: { service: string; objective: number; latency?: string; window: string };
+  firing: number;
+  pending: number;
+  asked?: string;
+  took_ms: number;
+  error?: string;
+  error_since?: string;
+  dropped?: number;
+}
+
+export interface Alerts {
+  alerts: Alert[];
+  rules: AlertRule[];
+  receivers: { name: string; severity?: string; groups: number; fails: number; error?: string; since?: string; next?: string; dropped?: number }[];
+}
+
+// Prometheus' HTTP API.
+export interface PromAnswer {
+  status: "success" | "error";
+  error?: string;
+  data?: { resultType: "matrix" | "vector" | "scalar" | "string"; result: PromSeries[] };
+}
+
+export interface PromSeries {
+  metric: Record<string, string>;
+  values?: [number, string][];
+  value?: [number, string];
+}

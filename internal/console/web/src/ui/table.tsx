@@ -1,0 +1,127 @@
+// Tables, and lists of which only what can be seen is drawn.
+import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { go, param, set } from "../url";
+
+export interface Col<T> {
+  key: string;
+  head: ComponentChildren;
+  cell: (row: T) => ComponentChildren;
+  sort?: (row: T) => number | string;
+  num?: boolean; // to the right, in figures of equal width
+  min?: "s" | "m"; // left out on screens that are narrower than small (480) or medium (820 pixels)
+}
+
+/** Table shows rows. A row with a link opens by click and Enter; j and k go up and down. Its order stands in the address. */
+export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]; rows: T[]; id: (row: T) => string; link?: (row: T) => string; name?: string; label: string }) {
+  const key = name ? `sort.${name}` : "sort";
+  const order = param(key);
+  const down = order.startsWith("-");
+  const by = down ? order.slice(1) : order;
+  const col = cols.find((c) => c.key === by && c.sort);
+  const sorted = col
+    ? rows.slice().sort((a, b) => {
+        const x = col.sort!(a);
+        const y = col.sort!(b);
+        return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+      })
+    : rows;
+  const reorder = (c: Col<T>) => set({ [key]: by !== c.key ? (c.num ? "-" : "") + c.key : down === !!c.num ? (c.num ? "" : "-") + c.key : undefined });
+  return (
+    <div class="scroll" tabIndex={-1}>
+      <table aria-label={label}>
+        <thead>
+          <tr>
+            {cols.map((c) => (
+              <th key={c.key} scope="col" class={cls(c)} aria-sort={by === c.key ? (down ? "descending" : "ascending") : undefined}>
+                {c.sort ? (
+                  <button type="button" onClick={() => reorder(c)}>
+                    {c.head}
+                    <i aria-hidden="true">{by === c.key ? (down ? " ↓" : " ↑") : ""}</i>
+                  </button>
+                ) : (
+                  c.head
+                )}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {sorted.map((row) => (
+            <tr key={id(row)} class={link ? "open" : ""} tabIndex={link ? 0 : undefined} onClick={link && ((e) => open(e, link(row)))} onKeyDown={link && ((e) => onKey(e, link(row)))}>
+              {cols.map((c) => (
+                <td key={c.key} class={cls(c)}>
+                  {c.cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const cls = <T,>(c: Col<T>) => [c.num ? "num" : "", c.min ? `from-${c.min}` : ""].join(" ").trim() || undefined;
+
+function open(e: TargetedMouseEvent<HTMLElement>, to: string) {
+  if ((e.target as Element).closest("a,button,input,label") || getSelection()?.toString()) return;
+  if (e.metaKey || e.ctrlKey) window.open(to, "_blank", "noopener");
+  else go(to);
+}
+
+function onKey(e: TargetedKeyboardEvent<HTMLElement>, to: string) {
+  if (e.target !== e.currentTarget) return;
+  if (e.key === "Enter") go(to);
+  const next = e.key === "j" || e.key === "ArrowDown" ? e.currentTarget.nextElementSibling : e.key === "k" || e.key === "ArrowUp" ? e.currentTarget.previousElementSibling : null;
+  if (next instanceof HTMLElement) {
+    e.preventDefault();
+    next.focus();
+  }
+}
+
+/** Virtual shows a long list of rows of one height, of which only those that can be seen are drawn. */
+export function Virtual<T>({ rows, height, render, label, stick, role = "list", scrollTo }: {
+  rows: readonly T[];
+  height: number;
+  render: (row: T, index: number) => ComponentChildren;
+  label: string;
+  stick?: boolean; // to the end, as long as the reader does not scroll away from it
+  role?: "list" | "treegrid";
+  scrollTo?: number; // the row that has to be seen
+}) {
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, size: 600 });
+  const atEnd = useRef(true);
+  const read = () => {
+    const b = box.current;
+    if (!b) return;
+    atEnd.current = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2;
+    setView({ top: b.scrollTop, size: b.clientHeight });
+  };
+  useEffect(() => {
+    const watch = new ResizeObserver(read);
+    watch.observe(box.current!);
+    return () => watch.disconnect();
+  }, []);
+  useEffect(() => {
+    if (stick && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [rows.length, stick, rows]);
+  useEffect(() => {
+    const b = box.current;
+    if (scrollTo === undefined || !b) return;
+    if (scrollTo * height < b.scrollTop) b.scrollTop = scrollTo * height;
+    else if ((scrollTo + 1) * height > b.scrollTop + b.clientHeight) b.scrollTop = (scrollTo + 1) * height - b.clientHeight;
+  }, [scrollTo]);
+  const first = Math.max(0, Math.floor(view.top / height) - 10);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.size) / height) + 10);
+  return (
+    <div ref={box} class="virtual" role={role} aria-label={label} aria-rowcount={role === "treegrid" ? rows.length : undefined} tabIndex={0} onScroll={read}>
+      <div class="virtual-all" role="presentation" style={{ height: `${rows.length * height}px` }}>
+        <div role="presentation" style={{ transform: `translateY(${first * height}px)` }}>
+          {rows.slice(first, last).map((row, i) => render(row, first + i))}
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,153 @@
+package control_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/atollhq/atoll/internal/control/api"
+)
+
+// watching reads what GET /v1/watch sends.
+type watching struct {
+	lines  *bufio.Scanner
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func watch(t *testing.T, h http.Handler, gets ...string) *watching {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	req := httptest.NewRequestWithContext(ctx, "GET", "/v1/watch?"+url.Values{"get": gets}.Encode(), nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(&piped{head: http.Header{}, w: w}, req)
+		w.Close()
+	}()
+	return &watching{bufio.NewScanner(r), cancel, done}
+}
+
+// piped is a response of which each write is read before the next.
+type piped struct {
+	head http.Header
+	w    io.Writer
+}
+
+func (p *piped) Header() http.Header         { return p.head }
+func (p *piped) WriteHeader(int)             {}
+func (p *piped) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p *piped) Flush()                      {}
+
+// next is the next answer; comments are counted.
+func (w *watching) next(t *testing.T) (a api.Answer, comments int) {
+	t.Helper()
+	for w.lines.Scan() {
+		switch line := w.lines.Text(); {
+		case line == ":":
+			comments++
+		case strings.HasPrefix(line, "data: "):
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &a); err != nil {
+				t.Fatal(err)
+			}
+			return a, comments
+		case line != "":
+			t.Fatalf("what is %q?", line)
+		}
+	}
+	t.Fatal("the stream has ended")
+	return a, comments
+}
+
+func (w *watching) end() {
+	w.cancel()
+	go func() {
+		for w.lines.Scan() { //nolint:revive // what was under way is read to its end
+		}
+	}()
+	<-w.done
+}
+
+func TestWhatIsWatchedComesAtOnceAndThenWhenItChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changes := 0
+		a, h := serve(t)
+		a.findings = func() int { changes++; return changes / 10 }
+		w := watch(t, h, "/v1/findings")
+		defer w.end()
+		began := time.Now()
+		first, _ := w.next(t)
+		if first.Get != "/v1/findings" || first.Status != 200 || time.Since(began) != 0 {
+			t.Errorf("first %+v after %s", first, time.Since(began))
+		}
+		if _, _ = w.next(t); time.Since(began) != 9*time.Second {
+			t.Errorf("the change came after %s", time.Since(began))
+		}
+		if _, comments := w.next(t); comments == 0 {
+			t.Error("nothing was said meanwhile")
+		}
+	})
+}
+
+func TestEachPathIsAskedAsOftenAsItsIntervalSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, h := serve(t)
+		n := 0
+		a.findings = func() int { n++; return n }
+		w := watch(t, h, "15s /v1/findings")
+		defer w.end()
+		began := time.Now()
+		for i := range 3 {
+			if _, _ = w.next(t); time.Since(began) != time.Duration(i)*15*time.Second {
+				t.Errorf("answer %d came after %s", i, time.Since(began))
+			}
+		}
+	})
+}
+
+func TestNowInAPathIsTheTimeOfTheAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, h := serve(t)
+		w := watch(t, h, "5s /v1/map?from={now-15m}&to=%7Bnow%7D")
+		defer w.end()
+		w.next(t)
+		if !a.mapFrom.Equal(time.Now().Add(-15*time.Minute)) || !a.mapTo.Equal(time.Now()) {
+			t.Errorf("asked from %s to %s at %s", a.mapFrom, a.mapTo, time.Now())
+		}
+	})
+}
+
+func TestAnErrorIsAnAnswerToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h := serve(t)
+		w := watch(t, h, "/v1/services/nobody", "/v1/logs?last=5")
+		defer w.end()
+		got := map[string]int{}
+		for range 2 {
+			a, _ := w.next(t)
+			got[a.Get] = a.Status
+		}
+		if got["/v1/services/nobody"] != 404 || got["/v1/logs?last=5"] != 502 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestStreamsAreServerSentEventsToWhoAcceptsThem(t *testing.T) {
+	_, h := serve(t)
+	req := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/logs", nil)
+	req.Header.Set("Accept", "text/event-stream")
+	w := answerOf(h, req)
+	if got := w.Header().Get("Content-Type"); got != "text/event-stream" || strings.Count(w.Body.String(), "data: {") != 2 || !strings.HasSuffix(w.Body.String(), "}\n\n") {
+		t.Errorf("%s %s", got, w.Body)
+	}
+}
