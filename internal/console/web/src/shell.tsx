@@ -9,7 +9,7 @@ import { nav, routes } from "./screens";
 import { bounds, range, ranges, rangeText, setRange, spanText } from "./time";
 import { theme, toggleTheme } from "./theme";
 import { go, href, path } from "./url";
-import { Dialog, Failed, Loading, Mark, Empty } from "./ui/basic";
+import { colorServices, Dialog, Failed, Loading, Mark, Empty } from "./ui/basic";
 import { Notices } from "./ui/notices";
 import type { Alerts, App, Service } from "./types";
 
@@ -72,6 +72,8 @@ const Brand = () => (
 function Frame() {
   const app = useLive<App>("5s /v1/app");
   const alerts = useLive<Alerts>("5s /v1/alerts");
+  const services = useLive<{ services: Service[] }>("5s /v1/services");
+  useEffect(() => colorServices(services.data?.services.map((s) => s.service) ?? []), [services.data]);
   const firing = alerts.data?.alerts.filter((a) => a.state === "firing" && !a.silenced?.length).length ?? 0;
   useKeys([
     ["?", "Help", () => (helpOpen.value = true)],

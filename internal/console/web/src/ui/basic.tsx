@@ -1,12 +1,23 @@
 // The small parts that all screens are made of.
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { signal } from "@preact/signals";
 import { Problem } from "../api";
 import { href } from "../url";
 import { ago, clock, utc } from "../time";
 
-/** hue is the colour of a name, the same on every screen. */
+/** order gives each service a place, so that colours lie far apart; the shell knows the services. */
+const places = signal(new Map<string, number>());
+
+export function colorServices(names: string[]) {
+  const sorted = names.slice().sort();
+  if (sorted.length !== places.value.size || sorted.some((n) => !places.value.has(n))) places.value = new Map(sorted.map((n, i) => [n, i]));
+}
+
+/** hue is the colour of a name, the same on every screen: services by their place, other names by their letters. */
 export function hue(name: string): number {
+  const place = places.value.get(name);
+  if (place !== undefined) return Math.round((place * 137.508 + 200) % 360);
   let h = 2166136261;
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 16777619);
   return Math.round(((h >>> 0) * 0.618034) % 360);
