@@ -35,6 +35,8 @@ type App interface {
 	Events(ctx context.Context, after int64, follow bool, yield func(api.Event) error) error
 	// Contract is the OpenAPI document of a service, as JSON.
 	Contract(service string) ([]byte, error)
+	// Environment lists what the replicas of a service find in their environment; secrets are hidden.
+	Environment(service string) ([]api.Variable, error)
 	// Routes lists the routes of the gateway, in the order of the manifest.
 	Routes() []api.GatewayRoute
 	// Try sends a request to the gateway, and returns what came back.

@@ -9,11 +9,12 @@ import (
 // consoleOperations are those that the console has beside all others.
 func (s *server) consoleOperations() map[string]handlerFunc {
 	return map[string]handlerFunc{
-		"GET /v1/services/{service}/contract": s.contract,
-		"GET /v1/routes":                      s.routes,
-		"POST /v1/try":                        s.try,
-		"POST /v1/console/links":              s.consoleLink,
-		"GET /v1/watch":                       s.watch,
+		"GET /v1/services/{service}/contract":    s.contract,
+		"GET /v1/services/{service}/environment": s.environment,
+		"GET /v1/routes":                         s.routes,
+		"POST /v1/try":                           s.try,
+		"POST /v1/console/links":                 s.consoleLink,
+		"GET /v1/watch":                          s.watch,
 	}
 }
 
@@ -25,6 +26,11 @@ func (s *server) contract(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	_, err = w.Write(text)
 	return err
+}
+
+func (s *server) environment(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.app.Environment(r.PathValue("service"))
+	return answer(w)(map[string]any{"variables": list}, err)
 }
 
 func (s *server) routes(w http.ResponseWriter, _ *http.Request) error {

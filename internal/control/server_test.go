@@ -101,6 +101,11 @@ func (a *app) Contract(service string) ([]byte, error) {
 	return []byte(`{"openapi": "3.1.0"}`), err
 }
 
+func (a *app) Environment(service string) ([]api.Variable, error) {
+	_, err := a.Service(service)
+	return []api.Variable{{Name: "KEY", Hidden: true, From: api.VariableSecret}, {Name: "PORT", From: api.VariableReplica}, {Name: "A", Value: "b", From: api.VariableManifest}}, err
+}
+
 func (a *app) Routes() []api.GatewayRoute {
 	return []api.GatewayRoute{{Route: api.Route{Path: "/**"}, Kind: api.RouteService, To: "orders", Timeout: "30s", Tries: 3}}
 }
@@ -235,6 +240,8 @@ func TestEveryAnswerIsAsTheDescriptionSays(t *testing.T) {
 		{"GET /v1/nothing", "", 404, "Problem"},
 		{"GET /v1/services/orders/contract", "", 200, "Contract"},
 		{"GET /v1/services/nobody/contract", "", 404, "Problem"},
+		{"GET /v1/services/orders/environment", "", 200, "Environment"},
+		{"GET /v1/services/nobody/environment", "", 404, "Problem"},
 		{"GET /v1/routes", "", 200, "GatewayRoutes"},
 		{"POST /v1/try", `{"path": "/x", "method": "PUT"}`, 200, "Tried"},
 		{"POST /v1/try", `{"url": "/x"}`, 400, "Problem"},

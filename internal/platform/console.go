@@ -131,7 +131,7 @@ func (p *Platform) Routes() []api.GatewayRoute {
 }
 
 func describeRoute(r *manifest.Route) api.Route {
-	route := api.Route{Path: r.Path, Host: r.Host, Methods: r.Methods, Auth: r.Auth}
+	route := api.Route{Path: r.Path, Host: r.Host, Methods: r.Methods, Auth: r.Auth, Strip: r.Strip, Rewrite: r.Rewrite}
 	for _, l := range r.Limit {
 		route.Limits = append(route.Limits, l.String())
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/replica"
@@ -98,16 +99,70 @@ func shown(s *manifest.Service, addr func(callee string) string) map[string]stri
 	out := map[string]string{}
 	for name := range s.Env {
 		value := manifest.ExpandCalls(s.Written["env."+name], addr)
-		upper := strings.ToUpper(name)
-		for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
-			if strings.Contains(upper, sign) {
-				value = hidden
-			}
-		}
-		if at := strings.Index(value, "://"); at >= 0 && strings.Contains(value[at:], "@") {
+		if mayBeSecret(name, value) {
 			value = hidden
 		}
 		out[name] = value
 	}
 	return out
+}
+
+// mayBeSecret tells whether a variable is to be hidden, by its name and by what stands in an address.
+func mayBeSecret(name, value string) bool {
+	upper := strings.ToUpper(name)
+	for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
+		if strings.Contains(upper, sign) {
+			return true
+		}
+	}
+	at := strings.Index(value, "://")
+	return at >= 0 && strings.Contains(value[at:], "@")
+}
+
+// Environment lists what the replicas of a service find in their environment, and where it comes from.
+func (p *Platform) Environment(service string) ([]api.Variable, error) {
+	app := p.current()
+	s := app.Service(service)
+	if s == nil {
+		return nil, unknownService(app, service)
+	}
+	p.mu.Lock()
+	list := p.environs[service]
+	p.mu.Unlock()
+	written := shown(s, func(callee string) string { return p.calls.addr(s.Name, callee) })
+	out := []api.Variable{
+		{Name: "ATOLL_REPLICA", From: api.VariableReplica}, {Name: "PORT", From: api.VariableReplica},
+	}
+	for _, entry := range list {
+		name, value, _ := strings.Cut(entry, "=")
+		v := api.Variable{Name: name, Value: value, From: origins(s, name)}
+		if text, ok := written[name]; ok {
+			v.Value = text
+		}
+		if v.From == api.VariableSecret || mayBeSecret(name, v.Value) || v.Value == hidden {
+			v.Value, v.Hidden = "", true
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b api.Variable) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// origins is where a variable of a service comes from.
+func origins(s *manifest.Service, name string) string {
+	if _, ok := s.Env[name]; ok {
+		return api.VariableManifest
+	}
+	if slices.ContainsFunc(s.Secrets, func(secret string) bool { return manifest.SecretVariable(secret) == name }) {
+		return api.VariableSecret
+	}
+	for _, call := range s.Calls {
+		if prefix := manifest.CallVariable(call.Service); name == prefix+"_URL" || name == prefix+"_ADDR" {
+			return api.VariableCall
+		}
+	}
+	if passed(name) {
+		return api.VariableMachine
+	}
+	return api.VariableAtoll
 }

@@ -76,10 +76,11 @@ type Platform struct {
 	endpointsOf map[string][]relay.Endpoint // guarded by serving: the ready replicas, by service
 
 	mu       sync.Mutex
-	app      *manifest.App  // guarded by mu: in force
-	findings fault.List     // guarded by mu: of the last load
-	scaled   map[string]int // guarded by mu: replicas that scale asked for
-	stopping bool           // guarded by mu
+	app      *manifest.App       // guarded by mu: in force
+	findings fault.List          // guarded by mu: of the last load
+	scaled   map[string]int      // guarded by mu: replicas that scale asked for
+	environs map[string][]string // guarded by mu: what the replicas of a service find, NAME=value
+	stopping bool                // guarded by mu
 
 	stop  chan struct{} // closed when Stop is asked for
 	once  sync.Once     // for stop
@@ -315,6 +316,10 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	p.mu.Lock()
 	p.forgetScale(app)
 	p.app = app
+	p.environs = map[string][]string{}
+	for i := range services {
+		p.environs[services[i].Name] = services[i].Env
+	}
 	p.mu.Unlock()
 	commitOutboxes(ctx)
 	sagas.commit()

@@ -70,6 +70,8 @@ type Route struct {
 	Methods []string `json:"methods,omitempty"`
 	Auth    []string `json:"auth,omitempty"`
 	Limits  []string `json:"limits,omitempty"`
+	Strip   string   `json:"strip,omitempty"`   // prefix that is taken away before the service sees the path
+	Rewrite string   `json:"rewrite,omitempty"` // prefix that is put in its place
 }
 
 // Replica is one running copy of a service.

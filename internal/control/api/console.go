@@ -17,6 +17,24 @@ type GatewayRoute struct {
 	Tries   int    `json:"tries"`
 }
 
+// Variable is one of a service's environment.
+type Variable struct {
+	Name   string `json:"name"`
+	Value  string `json:"value,omitempty"`  // none where it is hidden, or each replica has its own
+	Hidden bool   `json:"hidden,omitempty"` // it is, or may hold, a secret
+	From   string `json:"from"`
+}
+
+// Where variables come from.
+const (
+	VariableManifest = "manifest" // env
+	VariableSecret   = "secret"
+	VariableCall     = "call"    // a service that it may call
+	VariableAtoll    = "atoll"   // events, sagas, database, telemetry
+	VariableMachine  = "machine" // Atoll's own environment
+	VariableReplica  = "replica" // each has its own
+)
+
 // The kinds of GatewayRoute.
 const (
 	RouteService = "service"

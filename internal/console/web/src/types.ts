@@ -35,6 +35,8 @@ export interface Route {
   methods?: string[];
   auth?: string[];
   limits?: string[];
+  strip?: string;
+  rewrite?: string;
 }
 
 export interface GatewayRoute extends Route {

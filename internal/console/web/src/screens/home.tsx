@@ -118,7 +118,7 @@ function cols(): Col<Row>[] {
       num: true,
       sort: (r) => r.per_second,
       cell: (r) => (
-        <div class="home-rate">
+        <div class="sparked">
           {r.spark && <Spark values={r.spark} label={`Requests to ${r.service}, ${rangeText(range.value)}`} />}
           <span>{rate(r.per_second)}</span>
         </div>
