@@ -43,7 +43,7 @@ func pages() http.Handler {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, "This Atoll was built without its console. Build it with make, which needs Node.\n")
 			return
-		case path.Ext(name) != "": // a file of another version; a page in its place would be read as a script
+		case strings.HasPrefix(name, "assets/"): // a file of another version; a page in its place would be read as a script
 			http.NotFound(w, r)
 			return
 		default:
