@@ -342,7 +342,7 @@ func TestABlockWithColumnsOfOtherTypesIsSetAside(t *testing.T) {
 		dir := t.TempDir()
 		var out bytes.Buffer
 		w := block.NewWriter(&out)
-		if err := w.WriteGroup(3, columns); err != nil {
+		if err := w.WriteGroup(3, slices.Values(columns)); err != nil {
 			t.Fatal(err)
 		}
 		w.Meta(block.MetaOf(telemetry.Spans, 3))
