@@ -112,7 +112,7 @@ type app struct {
 }
 
 // startApp starts the application in a folder that does not exist yet.
-func startApp(ctx context.Context, program, dir string, accessLog bool) (*app, error) {
+func startApp(ctx context.Context, program, dir, profiles string, accessLog bool) (*app, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -121,8 +121,11 @@ func startApp(ctx context.Context, program, dir string, accessLog bool) (*app, e
 	if err != nil {
 		return nil, err
 	}
-	a := &app{program: program, dir: dir, profiles: filepath.Join(dir, "profiles"), url: "http://" + address + "/orders/4711"}
-	err = os.MkdirAll(a.profiles, 0o750)
+	a := &app{program: program, dir: dir, url: "http://" + address + "/orders/4711"}
+	err = errors.Join(os.MkdirAll(dir, 0o750), os.MkdirAll(profiles, 0o750))
+	if err == nil {
+		a.profiles, err = os.MkdirTemp(profiles, filepath.Base(dir)+"-") // in which nothing of another run is
+	}
 	if err == nil {
 		text := fmt.Appendf(nil, application, self+" "+roleFront, self+" "+roleBack, address, accessLog)
 		err = os.WriteFile(filepath.Join(dir, "atoll.yaml"), text, 0o600)

@@ -1,6 +1,6 @@
 // Command relay measures what part of the relay's processor time goes to what Atoll sees of requests by itself: their spans and metrics, kept.
 //
-//	go run ./bench/relay [--rounds 5] [--time 15s] [--connections 32] [--format text|json]
+//	go run ./bench/relay [--rounds 5] [--time 15s] [--connections 32] [--profiles DIR] [--format text|json]
 //
 // Requests go through the gateway to one service, which calls another: two hops. Atoll runs with a profiler (bench/relay/profiled), and
 // what counts is the part of samples in whose stack a function of telemetry is. That needs no second program to compare with, and
@@ -36,7 +36,7 @@ func main() {
 type settings struct {
 	rounds, connections int
 	time                time.Duration
-	format              string
+	format, profiles    string
 }
 
 func parse(args []string) (s settings, err error) {
@@ -44,6 +44,7 @@ func parse(args []string) (s settings, err error) {
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds, of which the median counts")
 	flags.DurationVar(&s.time, "time", 15*time.Second, "time of one round")
 	flags.IntVar(&s.connections, "connections", 32, "connections that send at once")
+	flags.StringVar(&s.profiles, "profiles", "", "a folder in which the profiles are left; none is left if none is named")
 	flags.StringVar(&s.format, "format", "text", "text, or json: one object a line")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -69,18 +70,24 @@ func run(ctx context.Context, args []string, out, say io.Writer) (err error) {
 		return fmt.Errorf("make folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if s.profiles == "" {
+		s.profiles = filepath.Join(dir, "profiles")
+	}
+	if s.profiles, err = filepath.Abs(s.profiles); err != nil {
+		return fmt.Errorf("find folder: %w", err)
+	}
 	program := filepath.Join(dir, "atoll")
 	if err := build(ctx, program, "./bench/relay/profiled"); err != nil {
 		return err
 	}
 	var results []report.Result
 	for _, accessLog := range []bool{false, true} {
-		name := "two hops"
+		name, folder := "two hops", "spans"
 		if accessLog {
-			name += ", with the access log"
+			name, folder = name+", with the access log", "log"
 		}
 		fmt.Fprintf(say, "%s, %d rounds of %s\n", name, s.rounds, s.time)
-		found, err := measure(ctx, &s, program, filepath.Join(dir, fmt.Sprint(accessLog)), accessLog)
+		found, err := measure(ctx, &s, program, filepath.Join(dir, folder), accessLog)
 		if err != nil {
 			return err
 		}
@@ -97,7 +104,7 @@ type figures struct {
 }
 
 func measure(ctx context.Context, s *settings, program, dir string, accessLog bool) (f figures, err error) {
-	a, err := startApp(ctx, program, dir, accessLog)
+	a, err := startApp(ctx, program, dir, s.profiles, accessLog)
 	if err != nil {
 		return f, err
 	}

@@ -499,31 +499,57 @@ func (m *mem) split(rows []uint32) [][]uint32 {
 	return slices.DeleteFunc(parts, func(rows []uint32) bool { return len(rows) == 0 })
 }
 
+// sortKey is by what a row is sorted.
+type sortKey struct {
+	first int64  // when its trace began, or who wrote the record
+	group uint64 // its trace
+	time  int64
+	row   uint32
+}
+
 // order puts the rows of a trace together, traces by their first span; records by who wrote them, then by time.
 func (m *mem) order(rows []uint32) {
 	times := m.fixed.time.ints
-	if m.signal == telemetry.Logs {
-		slices.SortStableFunc(rows, func(a, b uint32) int {
-			return cmp.Or(cmp.Compare(m.resource[a], m.resource[b]), cmp.Compare(times[a], times[b]))
-		})
-		return
+	keys := make([]sortKey, len(rows))
+	for i, row := range rows {
+		keys[i] = sortKey{time: times[row], row: row}
 	}
+	if m.signal == telemetry.Logs {
+		for i, row := range rows {
+			keys[i].first = int64(m.resource[row])
+		}
+	} else {
+		m.byTrace(keys)
+	}
+	slices.SortFunc(keys, func(a, b sortKey) int { // not cmp.Or, which would compare all of it each time
+		switch {
+		case a.first != b.first:
+			return cmp.Compare(a.first, b.first)
+		case a.group != b.group:
+			return cmp.Compare(a.group, b.group)
+		case a.time != b.time:
+			return cmp.Compare(a.time, b.time)
+		}
+		return cmp.Compare(a.row, b.row)
+	})
+	for i := range keys {
+		rows[i] = keys[i].row
+	}
+}
+
+// byTrace gives the keys of spans their traces.
+func (m *mem) byTrace(keys []sortKey) {
 	traces := m.fixed.trace.fixed
-	begins := make([]int64, m.n) // of each row's trace
 	seed := maphash.MakeSeed()
-	first := make(map[uint64]int64, len(rows)/4)
-	ids := make([]uint64, m.n)
-	for _, row := range rows {
-		id := maphash.Bytes(seed, traces[16*row:16*row+16])
-		ids[row] = id
-		if begin, ok := first[id]; !ok || times[row] < begin {
-			first[id] = times[row]
+	begins := make(map[uint64]int64, len(keys)/4)
+	for i := range keys {
+		k := &keys[i]
+		k.group = maphash.Bytes(seed, traces[16*k.row:16*k.row+16])
+		if begin, ok := begins[k.group]; !ok || k.time < begin {
+			begins[k.group] = k.time
 		}
 	}
-	for _, row := range rows {
-		begins[row] = first[ids[row]]
+	for i := range keys {
+		keys[i].first = begins[keys[i].group]
 	}
-	slices.SortFunc(rows, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(begins[a], begins[b]), cmp.Compare(ids[a], ids[b]), cmp.Compare(times[a], times[b]), cmp.Compare(a, b))
-	})
 }
