@@ -1,6 +1,7 @@
 package block
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -52,6 +53,18 @@ func Replay(dir string, seq uint64) (payloads int, whole bool, err error) {
 		return nil
 	})
 	return payloads, whole, err
+}
+
+// WriteSpans writes a block of spans to a file, and tells whether it is the spans' fault that it cannot.
+func WriteSpans(file *os.File, spans []telemetry.Span) (crc uint32, unwritable bool, err error) {
+	m := newMem(telemetry.Spans, nil)
+	var rows []uint32
+	for i := range spans {
+		rows = append(rows, uint32(m.n))
+		m.addSpan(&spans[i])
+	}
+	crc, err = writeBlock(file, m, rows, &blockMeta{Signal: telemetry.Spans, Rows: len(rows)})
+	return crc, errors.Is(err, errUnwritable), err
 }
 
 // WriteBlock gives a file the name of a block of a segment, as one who makes it by hand would: with the checksum of its footer.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -342,7 +343,7 @@ func TestABlockWithColumnsOfOtherTypesIsSetAside(t *testing.T) {
 		dir := t.TempDir()
 		var out bytes.Buffer
 		w := block.NewWriter(&out)
-		if err := w.WriteGroup(3, columns); err != nil {
+		if err := w.WriteGroup(3, slices.Values(columns)); err != nil {
 			t.Fatal(err)
 		}
 		w.Meta(block.MetaOf(telemetry.Spans, 3))
@@ -434,6 +435,39 @@ func TestAFullDiskDoesNotGatherEmptySegments(t *testing.T) {
 		t.Errorf("segments: %q", files)
 	}
 	same(t, "after it", w, s, telemetry.Spans)
+}
+
+// TestRowsAreNotBlamedForAFullDisk: they would be set aside. What writes blocks is as good as new afterwards.
+func TestRowsAreNotBlamedForAFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no disk that is always full: ", err)
+	}
+	defer full.Close()
+	dir := t.TempDir()
+	for i, n := range []int{5, 40_000} { // at the end, and on the way
+		spans := newWorld(7).batch(n, 0).Spans
+		if _, unwritable, err := block.WriteSpans(full, spans); err == nil || unwritable {
+			t.Fatalf("%d spans on a full disk: %v, unwritable: %t", n, err, unwritable)
+		}
+		file, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		crc, _, err := block.WriteSpans(file, spans)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parquet.Open(file, info.Size(), crc, nil)
+		if err != nil || p.Groups()[0].Rows != n {
+			t.Fatalf("%d spans, once there is room: %v", n, err)
+		}
+	}
 }
 
 func TestTheNewestRowsAreFoundInWhicheverBlockTheyLie(t *testing.T) {

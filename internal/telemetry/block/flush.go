@@ -1,17 +1,20 @@
 package block
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -121,50 +124,121 @@ func (t *table) writePart(m *mem, rows []uint32, made time.Time) (*unfinished, e
 	return &unfinished{temp: file.Name(), dir: dir, name: blockName{crc: crc}}, nil
 }
 
+// blockWriters lend their memory, some megabytes each, to one block after the other; by how well they compress.
+type blockWriters struct{ spans, logs sync.Pool }
+
+//nolint:gochecknoglobals // a pool of memory has no state that anybody sees
+var writers = blockWriters{
+	spans: sync.Pool{New: func() any { return newBlockWriter(zstd.SpeedFastest) }},
+	logs:  sync.Pool{New: func() any { return newBlockWriter(zstd.SpeedBetterCompression) }}, // a tenth less of text for a microsecond a line
+}
+
+func (w *blockWriters) of(signal telemetry.Signal) *sync.Pool {
+	if signal == telemetry.Logs {
+		return &w.logs
+	}
+	return &w.spans
+}
+
+// blockWriter is what writing a block needs.
+type blockWriter struct {
+	to      disk
+	out     *bufio.Writer // to it
+	parquet *parquet.Writer
+	words   wordFilters
+	shapes  shapes
+}
+
+// disk is a file that remembers that it could not be written.
+type disk struct {
+	file *os.File
+	err  error
+}
+
+func (d *disk) Write(b []byte) (int, error) {
+	n, err := d.file.Write(b)
+	d.err = errors.Join(d.err, err)
+	return n, err
+}
+
+func newBlockWriter(level zstd.EncoderLevel) *blockWriter {
+	const atOnce = 1 << 20 // large writes are kinder to the disk
+	w := &blockWriter{}
+	w.out = bufio.NewWriterSize(&w.to, atOnce)
+	w.parquet = parquet.NewWriter(io.Discard, &parquet.Options{PageRows: pageRows, Level: level})
+	return w
+}
+
 func writeBlock(file *os.File, m *mem, rows []uint32, meta *blockMeta) (uint32, error) {
-	var out bytes.Buffer // a block is some megabytes; one write of it is kinder to the disk
-	o := &parquet.Options{PageRows: pageRows}
-	if m.signal == telemetry.Logs {
-		o.Level = zstd.SpeedBetterCompression // a tenth less of text for a microsecond a line
-	}
-	w := parquet.NewWriter(&out, o)
-	shaper := newShaper(m)
-	words := &wordFilters{}
+	pool := writers.of(m.signal)
+	w := pool.Get().(*blockWriter) //nolint:forcetypeassert // the pool has no other
+	defer pool.Put(w)
+	w.to = disk{file: file}
+	defer func() { w.to = disk{} }()
+	w.out.Reset(&w.to)
+	w.parquet.Reset(w.out)
+	w.words.reset()
+	shaper := newShaper(m, &w.shapes)
 	for chunk := range slices.Chunk(rows, groupRows) {
-		columns := shaper.columns(chunk)
-		if err := w.WriteGroup(len(chunk), columns); err != nil {
-			return 0, fmt.Errorf("%w: row group: %w", errUnwritable, err)
-		}
-		if m.signal == telemetry.Logs {
-			words.add(columns, len(chunk))
+		w.words.begin(len(chunk))
+		err := w.parquet.WriteGroup(len(chunk), func(yield func(parquet.Column) bool) {
+			for c := range shaper.columns(chunk) {
+				if c.Name == colText && m.signal == telemetry.Logs {
+					w.words.add(&c)
+				}
+				if !yield(c) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			return 0, w.failed("row group", err)
 		}
 	}
 	if m.signal == telemetry.Logs {
-		if err := w.Section(wordsSection, words.bytes()); err != nil {
-			return 0, fmt.Errorf("%w: filters of words: %w", errUnwritable, err)
+		if err := w.parquet.Section(wordsSection, w.words.bytes()); err != nil {
+			return 0, w.failed("filters of words", err)
 		}
 	}
 	text, err := json.Marshal(meta)
 	if err != nil {
 		return 0, fmt.Errorf("describe block: %w", err)
 	}
-	w.Meta(metaKey, string(text))
-	crc, err := w.Close()
+	w.parquet.Meta(metaKey, string(text))
+	crc, err := w.parquet.Close()
 	if err != nil {
-		return 0, fmt.Errorf("%w: footer: %w", errUnwritable, err)
+		return 0, w.failed("footer", err)
 	}
-	if _, err := file.Write(out.Bytes()); err != nil {
-		return 0, err
+	return crc, w.out.Flush()
+}
+
+// failed is the error of one part of a block. Trying again helps where it was the disk's.
+func (w *blockWriter) failed(part string, err error) error {
+	if w.to.err != nil {
+		return fmt.Errorf("%s: %w", part, err)
 	}
-	return crc, nil
+	return fmt.Errorf("%w: %s: %w", errUnwritable, part, err)
 }
 
 // shaper makes columns of row groups out of a table in memory.
 type shaper struct {
+	*shapes
+
 	m       *mem
 	view    *memView
-	at      [][]int32 // of each column: the place of each row's value, or -1; nil where each row has one
 	derived []derived
+}
+
+// shapes is the memory of a column.
+type shapes struct {
+	at     []int32 // of each row of the table: the place of its value while it is looked for; -1 otherwise
+	places []int32 // the same of the rows of the group
+	codes  []uint32
+	ints   []int64
+	floats []float64
+	bools  []bool
+	valid  []bool
+	fixed  []byte
 }
 
 // derived is a column that follows from the resource.
@@ -173,20 +247,8 @@ type derived struct {
 	column *ofResource
 }
 
-func newShaper(m *mem) *shaper {
-	s := &shaper{m: m, view: m.view(), at: make([][]int32, len(m.columns))}
-	for i, c := range m.columns {
-		if len(c.rows) == m.n {
-			continue
-		}
-		s.at[i] = make([]int32, m.n)
-		for row := range s.at[i] {
-			s.at[i][row] = -1
-		}
-		for place, row := range c.rows {
-			s.at[i][row] = int32(place)
-		}
-	}
+func newShaper(m *mem, memory *shapes) *shaper {
+	s := &shaper{m: m, view: m.view(), shapes: memory}
 	for _, name := range s.view.names() {
 		if _, ok := s.view.columns[name]; ok {
 			continue
@@ -198,77 +260,104 @@ func newShaper(m *mem) *shaper {
 	return s
 }
 
-func (s *shaper) columns(rows []uint32) []parquet.Column {
-	var out []parquet.Column
-	for i, c := range s.m.columns {
-		if len(c.rows) == 0 {
-			continue
+// columns makes the columns of some rows, each in the memory of the one before.
+func (s *shaper) columns(rows []uint32) iter.Seq[parquet.Column] {
+	return func(yield func(parquet.Column) bool) {
+		for _, c := range s.m.columns {
+			if len(c.rows) == 0 {
+				continue
+			}
+			if column, ok := s.shape(c, rows); ok && !yield(column) {
+				return
+			}
 		}
-		if column, ok := s.shape(c, s.at[i], rows); ok {
-			out = append(out, column)
-		}
-	}
-	for _, d := range s.derived {
-		codes := make([]uint32, len(rows))
-		valued := false
-		for i, row := range rows {
-			codes[i] = d.column.codeOf[d.column.resource[row]]
-			valued = valued || codes[i] != parquet.None
-		}
-		if valued {
-			out = append(out, parquet.Column{Name: d.name, Type: parquet.Text, Codes: codes, Dict: &d.column.values.strings})
-		}
-	}
-	return out
-}
-
-// shape makes a column of some rows; ok tells whether one of them has a value.
-func (s *shaper) shape(c *column, at []int32, rows []uint32) (out parquet.Column, ok bool) {
-	out = parquet.Column{Name: c.name, Type: c.kind}
-	places := make([]int32, len(rows))
-	missing := 0
-	for i, row := range rows {
-		places[i] = int32(row)
-		if at != nil {
-			if places[i] = at[row]; places[i] < 0 {
-				missing++
+		for _, d := range s.derived {
+			s.codes = sized(s.codes, len(rows))
+			valued := false
+			for i, row := range rows {
+				s.codes[i] = d.column.codeOf[d.column.resource[row]]
+				valued = valued || s.codes[i] != parquet.None
+			}
+			if valued && !yield(parquet.Column{Name: d.name, Type: parquet.Text, Codes: s.codes, Dict: &d.column.values.strings}) {
+				return
 			}
 		}
 	}
+}
+
+// find gives the place of each row's value in a column, or -1, and how many have none.
+func (s *shaper) find(c *column, rows []uint32) (places []int32, missing int) {
+	s.places = sized(s.places, len(rows))
+	if len(c.rows) == s.m.n {
+		for i, row := range rows {
+			s.places[i] = int32(row)
+		}
+		return s.places, 0
+	}
+	for len(s.at) < s.m.n {
+		s.at = append(s.at, -1)
+	}
+	for place, row := range c.rows {
+		s.at[row] = int32(place)
+	}
+	for i, row := range rows {
+		if s.places[i] = s.at[row]; s.places[i] < 0 {
+			missing++
+		}
+	}
+	for _, row := range c.rows {
+		s.at[row] = -1
+	}
+	return s.places, missing
+}
+
+// shape makes a column of some rows; ok tells whether one of them has a value.
+func (s *shaper) shape(c *column, rows []uint32) (out parquet.Column, ok bool) {
+	out = parquet.Column{Name: c.name, Type: c.kind}
+	places, missing := s.find(c, rows)
 	if missing == len(rows) {
 		return out, false
 	}
 	if missing > 0 && c.dict == nil {
-		out.Valid = make([]bool, len(rows))
+		s.valid = sized(s.valid, len(rows))
 		for i, p := range places {
-			out.Valid[i] = p >= 0
+			s.valid[i] = p >= 0
 		}
+		out.Valid = s.valid
 	}
 	switch c.kind {
 	case parquet.Text, parquet.JSON:
-		out.Codes, out.Dict = gather(c.codes, places, parquet.None), &c.dict.strings
+		s.codes = gather(s.codes, c.codes, places, parquet.None)
+		out.Codes, out.Dict = s.codes, &c.dict.strings
 		out.Bloom = c.dict.strings.Len() >= bloomFrom && c.name != colText && c.kind == parquet.Text
 	case parquet.Int64, parquet.Timestamp:
-		out.Ints = gather(c.ints, places, 0)
+		s.ints = gather(s.ints, c.ints, places, 0)
+		out.Ints = s.ints
 	case parquet.Double:
-		out.Floats = gather(c.floats, places, 0)
+		s.floats = gather(s.floats, c.floats, places, 0)
+		out.Floats = s.floats
 	case parquet.Bool:
-		out.Bools = gather(c.bools, places, false)
+		s.bools = gather(s.bools, c.bools, places, false)
+		out.Bools = s.bools
 	case parquet.Fixed8, parquet.Fixed16:
 		w := width(c.kind)
-		out.Fixed = make([]byte, len(rows)*w)
+		s.fixed = sized(s.fixed, len(rows)*w)
 		for i, p := range places {
 			if p >= 0 {
-				copy(out.Fixed[i*w:], c.fixed[int(p)*w:int(p+1)*w])
+				copy(s.fixed[i*w:], c.fixed[int(p)*w:int(p+1)*w])
+			} else {
+				clear(s.fixed[i*w : (i+1)*w])
 			}
 		}
+		out.Fixed = s.fixed
 		out.Bloom = c.name == colTrace
 	}
 	return out, true
 }
 
-func gather[T any](values []T, places []int32, none T) []T {
-	out := make([]T, len(places))
+// gather puts the values of places into the memory of out.
+func gather[T any](out, values []T, places []int32, none T) []T {
+	out = sized(out, len(places))
 	for i, p := range places {
 		if p < 0 {
 			out[i] = none
@@ -285,19 +374,28 @@ type wordFilters struct {
 	ends    []uint32
 	filters []byte
 	seen    []bool // codes of the dictionary whose words are in the page's set
+	group   int    // page with which the row group begins
 }
 
-func (f *wordFilters) add(columns []parquet.Column, rows int) {
-	at := slices.IndexFunc(columns, func(c parquet.Column) bool { return c.Name == colText })
+func (f *wordFilters) reset() { f.ends, f.filters = f.ends[:0], f.filters[:0] }
+
+// begin begins a row group, of whose pages none has a word until add.
+func (f *wordFilters) begin(rows int) {
+	f.group = len(f.ends)
 	for lo := 0; lo < rows; lo += pageRows {
+		f.ends = append(f.ends, uint32(len(f.filters)))
+	}
+}
+
+// add adds the text of the row group.
+func (f *wordFilters) add(c *parquet.Column) {
+	for i := range f.ends[f.group:] {
 		f.set.reset()
-		if at >= 0 {
-			f.page(&columns[at], lo, min(lo+pageRows, rows))
-		}
+		f.page(c, i*pageRows, min((i+1)*pageRows, len(c.Codes)))
 		if len(f.set.list) > 0 {
 			f.filters = appendFilter(f.filters, f.set.list)
 		}
-		f.ends = append(f.ends, uint32(len(f.filters)))
+		f.ends[f.group+i] = uint32(len(f.filters))
 	}
 }
 
@@ -401,31 +499,57 @@ func (m *mem) split(rows []uint32) [][]uint32 {
 	return slices.DeleteFunc(parts, func(rows []uint32) bool { return len(rows) == 0 })
 }
 
+// sortKey is by what a row is sorted.
+type sortKey struct {
+	first int64  // when its trace began, or who wrote the record
+	group uint64 // its trace
+	time  int64
+	row   uint32
+}
+
 // order puts the rows of a trace together, traces by their first span; records by who wrote them, then by time.
 func (m *mem) order(rows []uint32) {
 	times := m.fixed.time.ints
-	if m.signal == telemetry.Logs {
-		slices.SortStableFunc(rows, func(a, b uint32) int {
-			return cmp.Or(cmp.Compare(m.resource[a], m.resource[b]), cmp.Compare(times[a], times[b]))
-		})
-		return
+	keys := make([]sortKey, len(rows))
+	for i, row := range rows {
+		keys[i] = sortKey{time: times[row], row: row}
 	}
+	if m.signal == telemetry.Logs {
+		for i, row := range rows {
+			keys[i].first = int64(m.resource[row])
+		}
+	} else {
+		m.byTrace(keys)
+	}
+	slices.SortFunc(keys, func(a, b sortKey) int { // not cmp.Or, which would compare all of it each time
+		switch {
+		case a.first != b.first:
+			return cmp.Compare(a.first, b.first)
+		case a.group != b.group:
+			return cmp.Compare(a.group, b.group)
+		case a.time != b.time:
+			return cmp.Compare(a.time, b.time)
+		}
+		return cmp.Compare(a.row, b.row)
+	})
+	for i := range keys {
+		rows[i] = keys[i].row
+	}
+}
+
+// byTrace gives the keys of spans their traces.
+func (m *mem) byTrace(keys []sortKey) {
 	traces := m.fixed.trace.fixed
-	begins := make([]int64, m.n) // of each row's trace
 	seed := maphash.MakeSeed()
-	first := make(map[uint64]int64, len(rows)/4)
-	ids := make([]uint64, m.n)
-	for _, row := range rows {
-		id := maphash.Bytes(seed, traces[16*row:16*row+16])
-		ids[row] = id
-		if begin, ok := first[id]; !ok || times[row] < begin {
-			first[id] = times[row]
+	begins := make(map[uint64]int64, len(keys)/4)
+	for i := range keys {
+		k := &keys[i]
+		k.group = maphash.Bytes(seed, traces[16*k.row:16*k.row+16])
+		if begin, ok := begins[k.group]; !ok || k.time < begin {
+			begins[k.group] = k.time
 		}
 	}
-	for _, row := range rows {
-		begins[row] = first[ids[row]]
+	for i := range keys {
+		keys[i].first = begins[keys[i].group]
 	}
-	slices.SortFunc(rows, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(begins[a], begins[b]), cmp.Compare(ids[a], ids[b]), cmp.Compare(times[a], times[b]), cmp.Compare(a, b))
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -218,7 +219,7 @@ func TestForgedBlocksMakeNobodyPanic(t *testing.T) {
 				}
 				var out bytes.Buffer
 				w := block.NewWriter(&out)
-				if err := w.WriteGroup(5, columns); err != nil {
+				if err := w.WriteGroup(5, slices.Values(columns)); err != nil {
 					t.Fatal(err)
 				}
 				w.Meta(block.MetaOf(signal, 5))

@@ -1,11 +1,11 @@
 package block
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/atollhq/atoll/internal/telemetry"
-	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
 )
 
 // place is where a row lies.
@@ -15,89 +15,87 @@ type place struct {
 	row  int
 }
 
-// fetch reads rows. They come in the order in which they were asked for, and are the caller's own.
+// fetch reads rows. They come in the order in which they were asked for, and are the caller's own. It reads a segment after the other, and of
+// each a column after the other, so that never more than a page and a dictionary lie in memory beside the rows.
 func fetch(signal telemetry.Signal, places []place) ([]telemetry.Row, error) {
-	order := make([]int, len(places))
-	for i := range order {
-		order[i] = i
-	}
-	type page struct {
-		seg segment
-		no  int
-	}
-	byPage := map[page][]int{}
-	var pages []page
-	for _, i := range order {
-		p := page{places[i].seg, places[i].row / pageRows}
-		if byPage[p] == nil {
-			pages = append(pages, p)
+	rows := make([]rowBuilder, len(places))
+	bySegment := map[segment][]int{}
+	var segments []segment
+	for i, p := range places {
+		rows[i].begin(signal)
+		if bySegment[p.seg] == nil {
+			segments = append(segments, p.seg)
 		}
-		byPage[p] = append(byPage[p], i)
+		bySegment[p.seg] = append(bySegment[p.seg], i)
 	}
-	out := make([]telemetry.Row, len(places))
-	dictionaries := map[segment]*reader{}
-	for _, p := range pages {
-		r := dictionaries[p.seg]
-		if r == nil {
-			r = &reader{seg: p.seg, signal: signal, names: p.seg.names()}
-			dictionaries[p.seg] = r
-		}
-		which := byPage[p]
-		rows := make([]int, len(which))
-		for i, w := range which {
-			rows[i] = places[w].row - p.no*pageRows
-		}
-		got, err := r.page(p.no, rows)
-		if err != nil {
-			if g, ok := p.seg.(*fileGroup); ok && isTorn(err) {
+	r := &reader{signal: signal, places: places, rows: rows}
+	for _, seg := range segments {
+		which := bySegment[seg]
+		slices.SortFunc(which, func(a, b int) int { return cmp.Compare(places[a].row, places[b].row) }) // the rows of a page together
+		if err := r.segment(seg, which); err != nil {
+			if g, ok := seg.(*fileGroup); ok && isTorn(err) {
 				err = &tornError{g.block, err}
 			}
 			return nil, err
 		}
-		for i, w := range which {
-			out[w] = got[i]
-		}
+	}
+	out := make([]telemetry.Row, len(places))
+	for i := range rows {
+		out[i] = rows[i].end()
 	}
 	return out, nil
 }
 
-// reader reads whole rows of a segment.
+// reader reads whole rows.
 type reader struct {
-	seg     segment
 	signal  telemetry.Signal
-	names   []string
-	columns []readColumn
-	loaded  bool
+	places  []place
+	rows    []rowBuilder // of each place
+	scratch scratch
 }
 
-type readColumn struct {
-	name       string
-	vec        vector
-	value      func([]byte) telemetry.Value
-	dictionary *parquet.Strings
-	scratch    scratch
-}
-
-func (r *reader) load() error {
-	if r.loaded {
-		return nil
-	}
-	for _, name := range r.names {
-		c := readColumn{name: name, vec: r.seg.get(name)}
-		if c.vec == nil {
+// segment reads the rows of places that lie in a segment; which are their numbers, by row.
+func (r *reader) segment(seg segment, which []int) error {
+	for _, name := range seg.names() {
+		vec := seg.get(name)
+		if vec == nil {
 			continue
 		}
-		var err error
-		if c.dictionary, err = c.vec.strings(&c.scratch); err != nil {
+		value := textOf(vec.typ())
+		if key, ok := strings.CutPrefix(name, prefixResource); ok {
+			value = resourceValue(suffixIn(key))
+		}
+		if width(vec.typ()) > 0 {
+			value = textValue // of ids: their bytes
+		}
+		if err := r.column(seg, name, source{vec, value}, which); err != nil {
 			return err
 		}
-		c.value = textOf(c.vec.typ())
-		if key, ok := strings.CutPrefix(name, prefixResource); ok {
-			c.value = resourceValue(suffixIn(key))
-		}
-		r.columns = append(r.columns, c)
 	}
-	r.loaded = true
+	return nil
+}
+
+// column gives the rows their values of a column.
+func (r *reader) column(seg segment, name string, s source, which []int) error {
+	dictionary, err := s.vec.strings(&r.scratch)
+	if err != nil {
+		return err
+	}
+	for len(which) > 0 {
+		lo := r.places[which[0]].row / pageRows * pageRows
+		hi := min(lo+pageRows, seg.rows())
+		p, err := s.vec.page(lo, hi, &r.scratch)
+		if err != nil {
+			return err
+		}
+		for len(which) > 0 && r.places[which[0]].row < hi {
+			i := which[0]
+			if v := s.valueAt(&p, dictionary, r.places[i].row-lo); v.Kind() != telemetry.KindNone {
+				r.rows[i].set(r.signal, name, v)
+			}
+			which = which[1:]
+		}
+	}
 	return nil
 }
 
@@ -109,42 +107,6 @@ func suffixIn(key string) string {
 		}
 	}
 	return ""
-}
-
-// page reads some rows of a page.
-func (r *reader) page(no int, rows []int) ([]telemetry.Row, error) {
-	if err := r.load(); err != nil {
-		return nil, err
-	}
-	lo := no * pageRows
-	hi := min(lo+pageRows, r.seg.rows())
-	out := make([]rowBuilder, len(rows))
-	for i := range out {
-		out[i].begin(r.signal)
-	}
-	for i := range r.columns {
-		c := &r.columns[i]
-		p, err := c.vec.page(lo, hi, &c.scratch)
-		if err != nil {
-			return nil, err
-		}
-		s := source{c.vec, c.value}
-		if w := width(c.vec.typ()); w > 0 {
-			s.value = textValue // of ids: their bytes
-		}
-		for j, row := range rows {
-			v := s.valueAt(&p, c.dictionary, row)
-			if v.Kind() == telemetry.KindNone {
-				continue
-			}
-			out[j].set(r.signal, c.name, v)
-		}
-	}
-	done := make([]telemetry.Row, len(rows))
-	for i := range out {
-		done[i] = out[i].end()
-	}
-	return done, nil
 }
 
 // rowBuilder puts a row together.

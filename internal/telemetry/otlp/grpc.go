@@ -64,7 +64,7 @@ func (r *Receiver) RunGRPC(ctx context.Context, l net.Listener) error {
 
 func (r *Receiver) grpcServer(receiving *sync.WaitGroup) *grpc.Server {
 	srv := grpc.NewServer(
-		grpc.ForceServerCodecV2(rawCodec{}),
+		grpc.ForceServerCodecV2(rawCodec{r.messages}),
 		grpc.RPCDecompressor(&zstdDecompressor{r}), //nolint:staticcheck // The other way is to change a global of grpc.
 		grpc.UnknownServiceHandler(unknown),
 		grpc.MaxRecvMsgSize(int(r.opts.Limits.Request)),
@@ -178,7 +178,7 @@ type frame struct {
 }
 
 // rawCodec hands the bytes of messages on as they are, so that no other decoder has a part in it.
-type rawCodec struct{}
+type rawCodec struct{ buffers mem.BufferPool }
 
 func (rawCodec) Name() string { return "proto" }
 
@@ -190,13 +190,23 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(m.out)}, nil
 }
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	m, ok := v.(*frame)
 	if !ok {
 		return fmt.Errorf("receive a %T", v)
 	}
-	m.buf = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	m.buf = data.MaterializeToBuffer(c.buffers)
 	return nil
+}
+
+// newMessagePool makes buffers for messages, of each power of two from a frame of HTTP/2 up. The default pool of gRPC takes, and clears, a
+// megabyte for each of more than 32 KiB, as most exports are.
+func newMessagePool() mem.BufferPool {
+	p, err := mem.NewBinaryTieredBufferPool(12, 14, 15, 16, 17, 18, 19, 20)
+	if err != nil {
+		panic(fmt.Sprintf("sizes of buffers: %v", err)) // They are ours and constant.
+	}
+	return p
 }
 
 // zstdDecompressor decompresses messages, up to the limit of a request.

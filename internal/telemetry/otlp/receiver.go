@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/atollhq/atoll/internal/telemetry"
 )
 
@@ -73,6 +75,7 @@ type Receiver struct {
 	memory   meter
 	decoders sync.Pool
 	buffers  sync.Pool
+	messages mem.BufferPool
 	unzip    unzippers
 	count    [Metrics + 1]counters
 }
@@ -86,6 +89,7 @@ func NewReceiver(take Take, opts *ReceiverOptions) *Receiver {
 	r.memory.limit = o.InFlight
 	r.decoders.New = func() any { return NewDecoder(o.Limits, o.Now) }
 	r.buffers.New = func() any { return new([]byte) }
+	r.messages = newMessagePool()
 	r.unzip = newUnzippers(o.Limits.Request)
 	return r
 }

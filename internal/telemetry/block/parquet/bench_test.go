@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
@@ -107,7 +108,7 @@ func BenchmarkWrite(b *testing.B) {
 			for b.Loop() {
 				size = 0
 				w.Reset(&size)
-				if err := w.WriteGroup(benchRows, columns); err != nil {
+				if err := w.WriteGroup(benchRows, slices.Values(columns)); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := w.Close(); err != nil {
@@ -128,7 +129,7 @@ func written(b *testing.B, columns []parquet.Column) *parquet.File {
 	b.Helper()
 	var out bytes.Buffer
 	w := parquet.NewWriter(&out, nil)
-	if err := w.WriteGroup(benchRows, columns); err != nil {
+	if err := w.WriteGroup(benchRows, slices.Values(columns)); err != nil {
 		b.Fatal(err)
 	}
 	crc, err := w.Close()
@@ -168,7 +169,7 @@ func BenchmarkColumns(b *testing.B) {
 			for b.Loop() {
 				size = 0
 				w.Reset(&size)
-				if err := w.WriteGroup(benchRows, []parquet.Column{c}); err != nil {
+				if err := w.WriteGroup(benchRows, slices.Values([]parquet.Column{c})); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -29,8 +29,7 @@ type encoder struct {
 	dict    []byte // dictionary page
 	entries int    // of dict
 	filter  []byte // bloom
-	data    []byte // the pages before compression
-	ends    []int  // of pages in data
+	data    []byte // one page, before compression
 	zipped  []byte // one page, compressed
 
 	remap []uint32 // of Text: a code of the caller's dictionary to ours
@@ -39,6 +38,9 @@ type encoder struct {
 	table []uint32 // hash table
 	keys  []int64  // of numbers: our dictionary
 }
+
+// window is how far back zstd looks: most pages are smaller, and its memory is as large. The default of 8 MiB takes twice as much.
+const window = 2 << 20
 
 func (e *encoder) init(o *Options) {
 	e.pageRows = (o.PageRows + 7) &^ 7
@@ -50,7 +52,7 @@ func (e *encoder) init(o *Options) {
 		level = zstd.SpeedFastest
 	}
 	e.z, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true)) // fails for bad options only
+		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true)) // fails for bad options only
 	e.seed = maphash.MakeSeed()
 	e.factor = rand.Uint64() | 1
 }
@@ -85,8 +87,7 @@ func (e *encoder) chunk(c *Column, rows int, at int64) (chunk, error) {
 	if c.Bloom {
 		e.bloom(c, f)
 	}
-	e.pages(c, f, rows)
-	return e.finish(meta, f, rows, at)
+	return e.pages(c, meta, f, rows, at)
 }
 
 // presence finds the rows with a value.
@@ -159,78 +160,66 @@ func (e *encoder) prepare(c *Column, m *chunkMeta) (form, error) {
 	}
 }
 
-// pages encodes the data pages into e.data.
-func (e *encoder) pages(c *Column, f form, rows int) {
-	e.data, e.ends = e.data[:0], e.ends[:0]
-	w := uint(bits.Len32(uint32(max(e.entries-1, 0))))
+// pages encodes the dictionary and the data pages into e.out, one after the other.
+func (e *encoder) pages(c *Column, m chunkMeta, f form, rows int, at int64) (chunk, error) {
+	out := chunk{chunkMeta: m, entries: e.entries, places: make([]place, 0, len(e.dense)-1)}
+	out.setEncodings(encodingRLE, f.encoding())
+	if e.entries > 0 {
+		out.setEncodings(encodingPlain, encodingRLE, encodingDictionary)
+		out.dictionary = at
+		h := pageHeader{kind: pageDictionary, values: int32(e.entries), encoding: encodingPlain}
+		if err := e.page(&out, h, e.dict, len(e.dict) < leastPacked); err != nil {
+			return chunk{}, err
+		}
+	}
+	out.data = at + int64(len(e.out))
+	random := false
 	for p := range len(e.dense) - 1 {
 		row := p * e.pageRows
 		n := min(e.pageRows, rows-row)
-		from, to := e.dense[p], e.dense[p+1]
-		e.data = appendLevels(e.data, e.present[row/8:], n, to-from)
-		switch f {
-		case formCodes:
-			e.data = append(e.data, byte(w))
-			e.data = appendHybrid(e.data, e.codes[from:to], w)
-		case formDelta:
-			e.data = appendDelta(e.data, e.ints[from:to])
-		case formDeltaLength:
-			e.deltaLength(c.Dict, from, to)
-		case formPlain:
-			size := len(e.plain) / e.values
-			e.data = append(e.data, e.plain[from*size:to*size]...)
-		case formBools:
-			e.bools(c, row, n)
+		e.encode(c, f, p, row, n)
+		if p == 0 && f == formPlain {
+			random = e.random()
 		}
-		e.ends = append(e.ends, len(e.data))
-	}
-}
-
-// finish compresses the pages into e.out.
-func (e *encoder) finish(m chunkMeta, f form, rows int, at int64) (chunk, error) {
-	raw := e.store(f)
-	c := chunk{chunkMeta: m, entries: e.entries, places: make([]place, 0, len(e.ends))}
-	c.setEncodings(encodingRLE, f.encoding())
-	if e.entries > 0 {
-		c.setEncodings(encodingPlain, encodingRLE, encodingDictionary)
-		c.dictionary = at
-		if err := e.page(&c, pageHeader{kind: pageDictionary, values: int32(e.entries), encoding: encodingPlain}, e.dict, raw); err != nil {
-			return chunk{}, err
-		}
-	}
-	c.data = at + int64(len(e.out))
-	from := 0
-	for i, end := range e.ends {
-		first := i * e.pageRows
 		start := len(e.out)
-		h := pageHeader{kind: pageData, values: int32(min(e.pageRows, rows-first)), encoding: f.encoding()}
-		if err := e.page(&c, h, e.data[from:end], raw); err != nil {
+		h := pageHeader{kind: pageData, values: int32(n), encoding: f.encoding()}
+		if err := e.page(&out, h, e.data, random || len(e.data) < leastPacked); err != nil {
 			return chunk{}, err
 		}
-		c.places = append(c.places, place{offset: at + int64(start), size: int32(len(e.out) - start), first: int64(first)})
-		from = end
+		out.places = append(out.places, place{offset: at + int64(start), size: int32(len(e.out) - start), first: int64(row)})
 	}
-	return c, nil
+	return out, nil
 }
 
-// store decides whether to store the pages in frames of zstd without compression, which is not worth it for pages of a few bytes (a constant), nor for random
+// encode encodes the p-th page, of n rows from row on, into e.data.
+func (e *encoder) encode(c *Column, f form, p, row, n int) {
+	from, to := e.dense[p], e.dense[p+1]
+	e.data = appendLevels(e.data[:0], e.present[row/8:], n, to-from)
+	switch f {
+	case formCodes:
+		w := uint(bits.Len32(uint32(max(e.entries-1, 0))))
+		e.data = append(e.data, byte(w))
+		e.data = appendHybrid(e.data, e.codes[from:to], w)
+	case formDelta:
+		e.data = appendDelta(e.data, e.ints[from:to])
+	case formDeltaLength:
+		e.deltaLength(c.Dict, from, to)
+	case formPlain:
+		size := len(e.plain) / e.values
+		e.data = append(e.data, e.plain[from*size:to*size]...)
+	case formBools:
+		e.bools(c, row, n)
+	}
+}
+
+// Pages are stored in frames of zstd without compression where that is not worth it: those of a few bytes (a constant), and those of random
 // ids. The codec itself has to be the same in all groups: parquet-go knows but one for a column.
-func (e *encoder) store(f form) bool {
-	const least = 64
-	size, from := 0, 0
-	for _, end := range e.ends {
-		size = max(size, end-from)
-		from = end
-	}
-	if e.entries > 0 {
-		size = max(size, len(e.dict))
-	}
-	if size < least || f != formPlain {
-		return size < least
-	}
-	first := e.data[:e.ends[0]]
-	e.zipped = e.z.EncodeAll(first, e.zipped[:0])
-	return len(e.zipped) > len(first)/100*97
+const leastPacked = 64
+
+// random tells whether compression finds next to nothing in the page.
+func (e *encoder) random() bool {
+	e.zipped = e.z.EncodeAll(e.data, e.zipped[:0])
+	return len(e.zipped) > len(e.data)/100*97
 }
 
 // appendRaw appends a frame of zstd (RFC 8878) that holds the bytes as they are.

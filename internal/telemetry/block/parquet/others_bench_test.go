@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
@@ -122,7 +123,7 @@ func BenchmarkCompareWrite(b *testing.B) {
 
 func writeOurs(w *parquet.Writer, columns []parquet.Column, to io.Writer) error {
 	w.Reset(to)
-	if err := w.WriteGroup(benchRows, columns); err != nil {
+	if err := w.WriteGroup(benchRows, slices.Values(columns)); err != nil {
 		return err
 	}
 	_, err := w.Close()

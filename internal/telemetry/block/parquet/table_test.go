@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
@@ -49,7 +50,7 @@ func (tb *table) write(pageRows int) ([]byte, uint32, error) {
 	var out bytes.Buffer
 	w := parquet.NewWriter(&out, &parquet.Options{PageRows: pageRows})
 	for i, g := range tb.groups {
-		if err := w.WriteGroup(g.rows, g.columns); err != nil {
+		if err := w.WriteGroup(g.rows, slices.Values(g.columns)); err != nil {
 			return nil, 0, err
 		}
 		if err := w.Section(fmt.Sprint("part", i), fmt.Appendf(nil, "section of %d", i)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"strconv"
 
 	"github.com/klauspost/compress/zstd"
@@ -46,7 +47,7 @@ type Writer struct {
 	groups   []group
 	meta     [][2]string
 	sections map[string]bool
-	order    []*Column // by column of the schema; nil: the group has none
+	seen     []bool // by column of the schema: the group has it
 	blooms   []byte
 }
 
@@ -64,7 +65,7 @@ func NewWriter(w io.Writer, o *Options) *Writer {
 // Reset begins another file with the memory of the last.
 func (w *Writer) Reset(to io.Writer) {
 	*w = Writer{
-		w: to, encoder: w.encoder, columns: w.columns[:0], groups: w.groups[:0], order: w.order[:0], blooms: w.blooms[:0],
+		w: to, encoder: w.encoder, columns: w.columns[:0], groups: w.groups[:0], seen: w.seen[:0], blooms: w.blooms[:0],
 		byName: map[string]int{}, sections: map[string]bool{},
 	}
 	w.write([]byte(magic))
@@ -82,47 +83,62 @@ func (w *Writer) write(b []byte) {
 }
 
 // WriteGroup writes a row group. Columns may differ from group to group: the file's schema is their union, in the order in which they were first seen,
-// and a column that a group lacks is null in all its rows. The columns are read, not kept.
-func (w *Writer) WriteGroup(rows int, columns []Column) error {
+// and a column that a group lacks is null in all its rows. A column is read before the next is asked for, and not kept: their lists may share memory.
+func (w *Writer) WriteGroup(rows int, columns iter.Seq[Column]) error {
 	if w.err == nil && rows <= 0 {
 		w.err = errors.New("write parquet group: no rows")
-	}
-	for i := range columns {
-		if w.err == nil {
-			w.err = w.place(&columns[i], rows)
-		}
 	}
 	if w.err != nil {
 		return w.err
 	}
-	g := group{rows: rows, at: w.at, chunks: make([]chunk, 0, len(w.columns))}
-	w.blooms = w.blooms[:0]
-	for i, c := range w.order {
-		if c == nil {
-			w.nulls(&g, w.columns[i].Type)
-			continue
-		}
-		ch, err := w.encoder.chunk(c, rows, w.at)
-		if err != nil {
+	g := group{rows: rows, at: w.at, chunks: make([]chunk, len(w.columns))}
+	w.blooms, w.seen = w.blooms[:0], w.seen[:0]
+	for c := range columns {
+		if err := w.column(&g, &c); err != nil {
 			w.err = fmt.Errorf("write parquet column %s: %w", c.Name, err)
+		}
+		if w.err != nil {
 			return w.err
 		}
-		w.write(w.encoder.out)
-		if c.Bloom && w.encoder.values > 0 {
-			w.bloom(&ch)
+	}
+	for i, seen := range w.seen {
+		if !seen {
+			w.nulls(&g, i)
 		}
-		g.chunks = append(g.chunks, ch)
+	}
+	for i := len(w.seen); i < len(w.columns); i++ {
+		w.nulls(&g, i)
 	}
 	w.settle(&g)
-	clear(w.order)
 	w.groups = append(w.groups, g)
 	return w.err
 }
 
+// column writes a column of a group.
+func (w *Writer) column(g *group, c *Column) error {
+	i, err := w.place(c, g.rows)
+	if err != nil {
+		return err
+	}
+	for len(g.chunks) < len(w.columns) {
+		g.chunks = append(g.chunks, chunk{})
+	}
+	ch, err := w.encoder.chunk(c, g.rows, w.at)
+	if err != nil {
+		return err
+	}
+	w.write(w.encoder.out)
+	if c.Bloom && w.encoder.values > 0 {
+		w.bloom(&ch)
+	}
+	g.chunks[i] = ch
+	return nil
+}
+
 // place finds the column's place in the schema.
-func (w *Writer) place(c *Column, rows int) error {
+func (w *Writer) place(c *Column, rows int) (int, error) {
 	if err := c.check(rows); err != nil {
-		return fmt.Errorf("write parquet column %s: %w", c.Name, err)
+		return 0, err
 	}
 	i, known := w.byName[c.Name]
 	if !known {
@@ -130,17 +146,17 @@ func (w *Writer) place(c *Column, rows int) error {
 		w.byName[c.Name] = i
 		w.columns = append(w.columns, ColumnInfo{Name: c.Name, Type: c.Type})
 	}
-	for len(w.order) < len(w.columns) {
-		w.order = append(w.order, nil)
+	for len(w.seen) <= i {
+		w.seen = append(w.seen, false)
 	}
 	switch {
 	case w.columns[i].Type != c.Type:
-		return fmt.Errorf("write parquet column %s: it was of type %s and is of type %s", c.Name, w.columns[i].Type, c.Type)
-	case w.order[i] != nil:
-		return fmt.Errorf("write parquet column %s: it is there twice", c.Name)
+		return 0, fmt.Errorf("it was of type %s and is of type %s", w.columns[i].Type, c.Type)
+	case w.seen[i]:
+		return 0, errors.New("it is there twice")
 	}
-	w.order[i] = c
-	return nil
+	w.seen[i] = true
+	return i, nil
 }
 
 // check finds lists of a wrong length.
@@ -169,9 +185,9 @@ func (c *Column) check(rows int) error {
 	return nil
 }
 
-// nulls writes a chunk without values.
-func (w *Writer) nulls(g *group, t Type) {
-	g.chunks = append(g.chunks, w.encoder.nulls(t, g.rows, w.at))
+// nulls gives a group a chunk without values of the i-th column.
+func (w *Writer) nulls(g *group, i int) {
+	g.chunks[i] = w.encoder.nulls(w.columns[i].Type, g.rows, w.at)
 	w.write(w.encoder.out)
 }
 
@@ -221,8 +237,10 @@ func (w *Writer) Meta(key, value string) { w.meta = append(w.meta, [2]string{key
 // Close writes the footer and returns the CRC-32C of its bytes, which Open wants. The io.Writer stays open.
 func (w *Writer) Close() (footerCRC uint32, err error) {
 	for i := range w.groups { // columns that came later
-		for c := len(w.groups[i].chunks); c < len(w.columns); c++ {
-			w.nulls(&w.groups[i], w.columns[c].Type)
+		g := &w.groups[i]
+		for c := len(g.chunks); c < len(w.columns); c++ {
+			g.chunks = append(g.chunks, chunk{})
+			w.nulls(g, c)
 		}
 	}
 	w.Meta(keyIndex, w.indexes())

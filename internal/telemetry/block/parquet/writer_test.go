@@ -64,7 +64,7 @@ func TestReadingPagesAllocatesNothing(t *testing.T) {
 	}
 	var data bytes.Buffer
 	w := parquet.NewWriter(&data, nil)
-	if err := w.WriteGroup(benchRows, spans()); err != nil {
+	if err := w.WriteGroup(benchRows, slices.Values(spans())); err != nil {
 		t.Fatal(err)
 	}
 	crc, err := w.Close()
@@ -109,10 +109,10 @@ func TestWriterRefusesColumnsThatDoNotFit(t *testing.T) {
 		"too few bytes of ids": {{Name: "n", Type: parquet.Fixed16, Fixed: make([]byte, 15)}},
 	} {
 		w := parquet.NewWriter(io.Discard, nil)
-		if err := w.WriteGroup(1, []parquet.Column{{Name: "old", Type: parquet.Int64, Ints: []int64{1}}}); err != nil {
+		if err := w.WriteGroup(1, slices.Values([]parquet.Column{{Name: "old", Type: parquet.Int64, Ints: []int64{1}}})); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.WriteGroup(1, columns); err == nil {
+		if err := w.WriteGroup(1, slices.Values(columns)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if _, err := w.Close(); err == nil {
@@ -138,7 +138,7 @@ func TestFullDiskIsToldByEachCall(t *testing.T) {
 	for room := range full(400) {
 		left := room
 		w := parquet.NewWriter(&left, nil)
-		err := w.WriteGroup(1, []parquet.Column{{Name: "n", Type: parquet.Int64, Ints: []int64{1}}})
+		err := w.WriteGroup(1, slices.Values([]parquet.Column{{Name: "n", Type: parquet.Int64, Ints: []int64{1}}}))
 		if err2 := w.Section("s", []byte("abc")); err != nil && err2 == nil {
 			t.Fatalf("%d bytes of room: the section was written after an error", room)
 		}
