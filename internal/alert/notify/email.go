@@ -183,7 +183,7 @@ func (m *Email) message(n *alert.Notification) (text []byte, from string, to []s
 	header := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
 	header("From", sender.String())
 	header("To", strings.Join(shown, ",\r\n "))
-	header("Subject", strings.ReplaceAll(mime.QEncoding.Encode("utf-8", subject(n)), "?= =?", "?=\r\n =?")) // lines are bounded
+	header("Subject", strings.ReplaceAll(mime.QEncoding.Encode("utf-8", subject(n)), "?= =?", "?=\r\n =?")) // folded, since servers bound lines
 	header("Date", n.At.Format(time.RFC1123Z))
 	header("Message-Id", "<"+n.ID+"@"+m.Name+">")
 	header("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday answers it
