@@ -104,7 +104,7 @@ func (o *observatory) run(ctx context.Context, every time.Duration, targets func
 func (o *observatory) readOwn(ctx context.Context, every time.Duration, own func(context.Context) ([]byte, error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	intake := o.metrics.Text(nil)
+	intake := o.metrics.Text(nil).FromZero(metricRequests)
 	for {
 		if text, err := own(ctx); err != nil {
 			o.log.Warn("read Atoll's own metrics", "error", err)

@@ -14,6 +14,9 @@ import (
 // maxRequestSeries is how many kinds of requests are counted apart; the others are one for each service.
 const maxRequestSeries = 5000
 
+// metricRequests is the histogram of requests.
+const metricRequests = "http_server_request_duration_seconds"
+
 // requestKey is a kind of requests.
 type requestKey struct {
 	kind, service, route, method string
@@ -98,7 +101,7 @@ func (m *requestMetrics) keys() []requestKey {
 
 // requests writes the histogram of requests.
 func (m *exposition) requests(counts *requestMetrics) {
-	const name = "http_server_request_duration_seconds"
+	const name = metricRequests
 	m.family(name, "histogram", "How long services took to answer, as Atoll sees it: requests from outside, calls, deliveries of events, steps of sagas.")
 	for _, k := range counts.keys() {
 		counts.mu.RLock()
