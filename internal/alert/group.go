@@ -110,7 +110,7 @@ type Notification struct {
 	Truncated int // alerts that are left out
 	// TruncatedResolved is how many of those that are left out fire no longer.
 	TruncatedResolved int
-	At        time.Time
+	At                time.Time
 
 	all []Alert // with those that are left out
 }

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -445,6 +447,24 @@ func (f *forwards) enqueue(b *telemetry.Batch) {
 			f.log.Warn("forward telemetry", "endpoint", one.spec.Endpoint, "error", err)
 		}
 	}
+}
+
+// usage tells how far the backends have come.
+func (f *forwards) usage() []api.ForwardUsage {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var out []api.ForwardUsage
+	for _, one := range f.list {
+		s, endpoint := one.to.Stats(), one.spec.Endpoint
+		if u, err := url.Parse(endpoint); err == nil {
+			endpoint = u.Redacted()
+		}
+		out = append(out, api.ForwardUsage{
+			Endpoint: endpoint, Waiting: s.QueuedItems, Bytes: s.QueuedBytes, Limit: int64(one.spec.Queue), Sent: s.SentItems,
+			Dropped: s.Full, Refused: s.Refused + s.Rejected, Damaged: s.Damaged, Failing: s.LastError != "", LastSent: s.LastSent,
+		})
+	}
+	return out
 }
 
 func (f *forwards) close() error {

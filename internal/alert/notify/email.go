@@ -27,10 +27,10 @@ type Email struct {
 	To       []string
 	User     string // "" for no login
 	Password string
-	Name     string      // of this host, in EHLO and in message ids
+	Name     string // of this host, in EHLO and in message ids
 	// Refused is told of a recipient whom the server refuses for good while it takes others; nil for nobody.
 	Refused func(recipient string, err error)
-	TLS      *tls.Config // nil for the system's roots
+	TLS     *tls.Config // nil for the system's roots
 }
 
 var _ alert.Notifier = (*Email)(nil)
