@@ -43,6 +43,9 @@ type observatory struct {
 	intake   intake
 	forwards forwards
 
+	opened  startOnly // what the stores were opened with
+	applied startOnly // of the manifest that is in force
+
 	background sync.WaitGroup
 	end        context.CancelFunc // of background; nil until it runs
 }
@@ -51,7 +54,7 @@ type observatory struct {
 func openObservatory(path func(string) string, t *manifest.Telemetry, log *slog.Logger, warn func(*fault.Error)) (*observatory, error) {
 	o := &observatory{
 		log: log, warn: warn, path: path, requests: newRequestMetrics(), replicas: newReplicaCounts(), scope: &telemetry.Scope{Name: scopeName},
-		resources: resources{by: map[[2]string]*telemetry.Resource{}},
+		resources: resources{by: map[[2]string]*telemetry.Resource{}}, opened: startOnly{t.Metrics, t.Sample}, applied: startOnly{t.Metrics, t.Sample},
 	}
 	var err error
 	if o.store, err = block.Open(path("telemetry"), blockOptions(t, log)); err != nil {
@@ -74,6 +77,32 @@ func blockOptions(t *manifest.Telemetry, log *slog.Logger) *block.Options {
 	return &block.Options{
 		MaxBytes: int64(t.Keep.Size), MaxAge: t.Keep.Age.Std(), SpansPerSecond: int64(t.Limits.Spans), RecordsPerSecond: int64(t.Limits.Logs),
 		Sample: t.Sample.Ratio(), Logger: log,
+	}
+}
+
+// startOnly is what a reload does not change.
+type startOnly struct {
+	metrics manifest.TelemetryMetric
+	sample  manifest.Percent
+}
+
+// sayWhatStays tells, once, of a change that holds from the next start alone.
+func (o *observatory) sayWhatStays(t *manifest.Telemetry) {
+	next := startOnly{t.Metrics, t.Sample}
+	if next == o.applied {
+		return
+	}
+	o.applied = next
+	var keys []string
+	if next.metrics != o.opened.metrics {
+		keys = append(keys, "telemetry.metrics")
+	}
+	if next.sample != o.opened.sample {
+		keys = append(keys, "telemetry.sample")
+	}
+	if len(keys) > 0 {
+		o.warn(fault.Warn(fault.CodeRestartNeeded, "%s changed, which holds when the application starts again", strings.Join(keys, " and ")).
+			Fix("end it with atoll down and start it when it suits; nothing of what is kept is lost"))
 	}
 }
 
@@ -125,6 +154,7 @@ func (o *observatory) readOwn(ctx context.Context, every time.Duration, own func
 // sampling, which hold from the next start.
 func (o *observatory) apply(ctx context.Context, app *manifest.App, intake *opening) {
 	intake.commit(ctx)
+	o.sayWhatStays(&app.Telemetry)
 	o.store.SetLimits(blockOptions(&app.Telemetry, o.log))
 	if err := o.forwards.apply(ctx, app.Telemetry.Forward); err != nil {
 		o.log.Error("forward telemetry", "error", err)

@@ -109,8 +109,8 @@ func (d *door) close() {
 	d.done.Wait()
 }
 
-// sendOTLP [-n COUNT] [-service NAME] [-name NAME] [-error] [-took DURATION] [-pad BYTES] [-first N] traces|logs URL: sends spans or log records, 500 in
-// a request, each with the attribute n, which counts from -first on. Each span is a trace of its own. With -pad each has so many bytes that cannot be
+// sendOTLP [-n COUNT] [-service NAME] [-name NAME] [-error] [-took DURATION] [-pad BYTES] [-first N] traces|logs URL: sends spans or log records, up
+// to 500 in a request, each with the attribute n, which counts from -first on. Each span is a trace of its own. With -pad each has so many bytes that cannot be
 // compressed.
 func sendOTLP(ts *testscript.TestScript, neg bool, args []string) {
 	flags := flag.NewFlagSet("otlp", flag.ContinueOnError)
@@ -124,10 +124,11 @@ func sendOTLP(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(flags.Parse(args))
 	need(ts, !neg && flags.NArg() == 2, "otlp [flags] traces|logs URL")
 	r := &telemetry.Resource{Service: *service}
-	for at := 0; at < *n; at += 500 {
+	each := min(500, (4<<20)/max(*pad, 1)+1)
+	for at := 0; at < *n; at += each {
 		var spans []telemetry.Span
 		var records []telemetry.Record
-		for i := *first + at; i < *first+min(at+500, *n); i++ {
+		for i := *first + at; i < *first+min(at+each, *n); i++ {
 			attrs := []telemetry.Attr{{Key: "n", Value: telemetry.Int(int64(i))}}
 			if *pad > 0 {
 				attrs = append(attrs, telemetry.Attr{Key: "pad", Value: telemetry.String(noise(*pad))})
@@ -150,13 +151,18 @@ func sendOTLP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// noise is text that cannot be compressed.
+// noise is text that can hardly be compressed.
 func noise(n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(' ' + rand.IntN(95))
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab"
+	b := make([]byte, 0, n+10)
+	for len(b) < n {
+		bits := rand.Uint64()
+		for range 10 {
+			b = append(b, letters[bits%64])
+			bits /= 64
+		}
 	}
-	return string(b)
+	return string(b[:n])
 }
 
 // postOTLP sends an export, again where Atoll says that it cannot keep up.
