@@ -69,7 +69,7 @@ type probe func(ctx context.Context, ts *testscript.TestScript, out io.Writer, a
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){
 		"running": running, "eventually": eventually, "jwks": jwks, "token": token, "hold": hold, "kill9": kill9,
-		"fields": fields, "append": appendTo, "setenv": setenv, "capture": capture, "door": openDoor, "otlp": sendOTLP, "smtp": mailServer,
+		"fields": fields, "append": appendTo, "setenv": setenv, "capture": capture, "door": openDoor, "otlp": sendOTLP, "smtp": mailServer, "many": sendMany,
 	}
 	for name, p := range probes() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -191,6 +192,28 @@ func postOTLP(url string, request []byte) error {
 			}
 		default:
 			return fmt.Errorf("the export was answered %s", resp.Status)
+		}
+	}
+}
+
+// sendMany COUNT STATUS URL: sends a request so often, each of which must have that status.
+func sendMany(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) == 3, "many COUNT STATUS URL")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for range n {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, args[2], http.NoBody)
+		ts.Check(err)
+		resp, err := client.Do(req)
+		ts.Check(err)
+		_, _ = io.Copy(io.Discard, resp.Body) // so that the connection serves the next one
+		resp.Body.Close()
+		cancel()
+		if strconv.Itoa(resp.StatusCode) != args[1] {
+			ts.Fatalf("status %d, not %s", resp.StatusCode, args[1])
 		}
 	}
 }
