@@ -238,7 +238,15 @@ func TestACrashLoopIsSaidOnceWithTheLastLines(t *testing.T) {
 			t.Errorf("it does not loop any more: %+v", list)
 		}
 		s.Apply([]replica.Service{orders("serve")})
-		pass(31 * time.Second)
+		pass(5 * time.Second)
+		for range 5 {
+			s.d.Running()[0].Crash(replica.Exit{Code: 1})
+			pass(5 * time.Second)
+		}
+		if list := s.Status(); len(list) != 1 || list[0].State != replica.Ready || !list[0].Looping {
+			t.Errorf("it was not stable, and does not loop: %+v", list)
+		}
+		pass(30 * time.Second)
 		if list := s.Status(); len(list) != 1 || list[0].Looping {
 			t.Errorf("it is stable, and loops: %+v", list)
 		}
