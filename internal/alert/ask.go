@@ -1,9 +1,11 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -84,10 +86,19 @@ func (e *Engine) due(now time.Time) ([]*task, time.Duration) {
 	return list, max(next.Sub(now), time.Millisecond)
 }
 
+// maxOwed is how long a resolved alert is kept at most for a receiver that cannot be told.
+const maxOwed = 24 * time.Hour
+
+// over tells whether a resolved alert need not be kept: it was shown for long enough, and every receiver knows that it is over.
+func (e *Engine) over(t *task, x *entry, now time.Time) bool {
+	age := now.Sub(x.state.Since)
+	return x.state.Phase == Resolved && age >= t.rule.Policy.Retain && (age >= maxOwed || !e.owed(x))
+}
+
 // forget drops alerts that were resolved long ago.
 func (e *Engine) forget(t *task, now time.Time) {
 	for key, x := range t.entries {
-		if x.state.Phase == Resolved && now.Sub(x.state.Since) >= t.rule.Policy.Retain {
+		if e.over(t, x, now) {
 			delete(t.entries, key)
 			e.version++
 		}
@@ -186,7 +197,12 @@ func (e *Engine) answer(t *task, seen []observation, at time.Time) {
 		}
 		return 1
 	})
-	dropped := 0
+	dropped, active := 0, 0
+	for _, x := range t.entries {
+		if x.state.Phase != Resolved {
+			active++
+		}
+	}
 	for i := range seen {
 		o := &seen[i]
 		key := o.labels.Key()
@@ -198,10 +214,11 @@ func (e *Engine) answer(t *task, seen []observation, at time.Time) {
 		switch {
 		case x == nil && !o.wrong:
 			continue
-		case x == nil && len(t.entries) >= MaxAlerts:
+		case x == nil && active >= MaxAlerts:
 			dropped++
 			continue
 		case x == nil:
+			active++
 			x = &entry{rule: t.rule.Name, labels: o.labels, severity: o.severity, unit: t.rule.Unit}
 			t.entries[key] = x
 		}
@@ -217,10 +234,31 @@ func (e *Engine) answer(t *task, seen []observation, at time.Time) {
 			e.step(t, key, Happening{At: at, Kind: NoData})
 		}
 	}
+	e.trim(t)
 	if dropped > 0 && t.dropped == 0 {
 		e.note(Change{At: at, Kind: EventAlertsDropped, Rule: t.rule.Name, Value: float64(dropped)})
 	}
 	t.dropped = dropped
+}
+
+// trim drops the alerts that were resolved first where there are more than MaxAlerts of those.
+func (e *Engine) trim(t *task) {
+	if len(t.entries) <= MaxAlerts {
+		return
+	}
+	var resolved []string
+	for key, x := range t.entries {
+		if x.state.Phase == Resolved {
+			resolved = append(resolved, key)
+		}
+	}
+	slices.SortFunc(resolved, func(a, b string) int {
+		return cmp.Or(t.entries[a].state.Since.Compare(t.entries[b].state.Since), strings.Compare(a, b))
+	})
+	for _, key := range resolved[:max(len(resolved)-MaxAlerts, 0)] {
+		delete(t.entries, key)
+		e.version++
+	}
 }
 
 // step tells an alert's machine what happened, and does what follows.
@@ -228,6 +266,9 @@ func (e *Engine) step(t *task, key string, h Happening) {
 	x := t.entries[key]
 	before := x.state.Phase
 	state, effect := Step(t.rule.Policy, x.state, h)
+	if before == Resolved && state.Phase == Inactive && !e.over(t, x, h.At) {
+		return // somebody is still to be told
+	}
 	x.state = state
 	switch effect.Phase {
 	case Firing:

@@ -9,7 +9,8 @@
 //
 // What fires stays firing until it was seen to be fine for a while (Policy.Keep), or was not seen at all for longer than Policy.Stale: that
 // there is no data is not taken for good news at once. A question that cannot be answered changes nothing: its error is shown, and what fires goes on firing.
-// State is durable (Store), so that a restart neither forgets what fires nor tells of it again. A receiver is told at least once: who is
+// State is durable (Store), so that a restart neither forgets what fires nor tells of it again. Who was told that something fires is told when it is
+// over, also where that takes long (a day at most) or its rule is gone. A receiver is told at least once: who is
 // killed between telling and noting that tells a second time, with the same Notification.ID.
 //
 // # Ordering
@@ -20,7 +21,7 @@
 // # Backpressure
 //
 // At most Config.AtOnce questions are asked at once, each for at most Config.Timeout; a rule whose question is still under way is not asked again.
-// A rule has at most MaxAlerts alerts, a receiver at most MaxGroups groups, the history MaxHistory entries and there are at most MaxSilences
+// A rule has at most MaxAlerts alerts, and as many that are over, a receiver at most MaxGroups groups, the history MaxHistory entries and there are at most MaxSilences
 // silences; what does not fit is dropped and counted, an alert that exists before one that does not, or refused.
 //
 // # Failure

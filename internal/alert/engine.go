@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -140,17 +139,27 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	case err != nil:
 		return nil, fmt.Errorf("load state of alerts: %w", err)
 	case kept != nil:
-		if err := e.restore(kept); err != nil {
+		if err := e.restore(kept, time.Now()); err != nil {
 			return nil, err
 		}
 	}
 	return e, nil
 }
 
-// restore takes over what was kept.
-func (e *Engine) restore(s *Snapshot) error {
+// restore takes over what was kept. No time of it lies ahead afterwards: a clock that was ahead and is right now would stop all until then.
+func (e *Engine) restore(s *Snapshot, now time.Time) error {
 	e.orphans, e.history = s.Alerts, s.History
-	maps.Copy(e.unknown, s.Groups)
+	for i := range e.orphans {
+		e.orphans[i].State.notAfter(now)
+	}
+	for receiver, groups := range s.Groups {
+		for _, g := range groups {
+			if g != nil {
+				g.restore(now)
+				e.unknown[receiver] = append(e.unknown[receiver], g)
+			}
+		}
+	}
 	for _, silence := range s.Silences {
 		for i := range silence.Matchers {
 			if err := silence.Matchers[i].prepare(); err != nil {

@@ -30,6 +30,22 @@ func newGroup(labels Labels, now time.Time, t Timing) *Group {
 	return &Group{Labels: labels, Due: now.Add(t.Wait), Firing: map[string]bool{}}
 }
 
+// maxDue is no less than what a group waits.
+const maxDue = 24 * time.Hour
+
+// restore makes a group whole that was kept.
+func (g *Group) restore(now time.Time) {
+	if g.Firing == nil { // an empty one is not written
+		g.Firing = map[string]bool{}
+	}
+	if g.Told.After(now) {
+		g.Told, g.Due = now, now
+	}
+	if g.Due.Sub(now) > maxDue {
+		g.Due = now
+	}
+}
+
 // decide tells what a receiver is to be told when a group is due: the alerts that fire and those that do no longer, of which it was told that they
 // did; nothing where that is no news. alerts are those of the group that fire, or did until a while ago; silenced ones are told of in no way.
 func (g *Group) decide(alerts []Alert, now time.Time, t Timing) []Alert {
@@ -57,7 +73,7 @@ func (g *Group) decide(alerts []Alert, now time.Time, t Timing) []Alert {
 	return out
 }
 
-// told notes that a receiver was told, and of which alerts.
+// told notes that a receiver was told, and of which alerts: also of those that were only counted, or they would be news again and again.
 func (g *Group) told(alerts []Alert, now time.Time) {
 	g.Told = now
 	g.Times++
@@ -92,7 +108,11 @@ type Notification struct {
 	Common    Labels // labels that the alerts of it have in common
 	Alerts    []Alert
 	Truncated int // alerts that are left out
-	At        time.Time
+	// TruncatedResolved is how many of those that are left out fire no longer.
+	TruncatedResolved int
+	At                time.Time
+
+	all []Alert // with those that are left out
 }
 
 // maxTold bounds the alerts of one notification.
@@ -100,7 +120,7 @@ const maxTold = 100
 
 // notification is what is to be told of some alerts of a group.
 func (g *Group) notification(receiver string, alerts []Alert, now time.Time) *Notification {
-	n := &Notification{Receiver: receiver, GroupKey: g.Labels.Key(), Group: g.Labels, Alerts: alerts, At: now}
+	n := &Notification{Receiver: receiver, GroupKey: g.Labels.Key(), Group: g.Labels, Alerts: slices.Clone(alerts), At: now, all: alerts}
 	labels := make([]Labels, len(alerts))
 	var id strings.Builder // of what is told alone, so that it is the same after a crash
 	id.WriteString(receiver + "\n" + n.GroupKey + "\n" + strconv.Itoa(g.Times))
@@ -111,7 +131,12 @@ func (g *Group) notification(receiver string, alerts []Alert, now time.Time) *No
 	n.ID = "alert_" + shortHash(id.String())
 	n.Common = common(labels)
 	if len(alerts) > maxTold {
-		n.Alerts, n.Truncated = alerts[:maxTold], len(alerts)-maxTold
+		n.Alerts, n.Truncated = n.Alerts[:maxTold], len(alerts)-maxTold
+		for i := range alerts[maxTold:] {
+			if alerts[maxTold+i].Phase == Resolved {
+				n.TruncatedResolved++
+			}
+		}
 	}
 	return n
 }

@@ -32,6 +32,15 @@ type State struct {
 	Value   float64   `json:"value,omitempty"`  // of the last answer
 }
 
+// notAfter sets times that lie ahead to now.
+func (s *State) notAfter(now time.Time) {
+	for _, t := range []*time.Time{&s.Since, &s.Started, &s.Seen, &s.Fine, &s.Missing} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+}
+
 // Kind is what happened to an alert.
 type Kind uint8
 

@@ -3,7 +3,6 @@ package alert
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 )
@@ -95,6 +94,17 @@ func (e *Engine) join(t *teller, x *entry, now time.Time) {
 	e.poke(t.wake)
 }
 
+// owed tells whether a receiver was told that an alert fires, and is still to be told that it does no longer.
+func (e *Engine) owed(x *entry) bool {
+	key, group := x.labels.Key(), x.labels.only(e.settings.Group).Key()
+	for _, t := range e.tellers {
+		if g := t.groups[group]; g != nil && g.Firing[key] && t.takes(x) {
+			return true
+		}
+	}
+	return false
+}
+
 // members are the alerts of a group.
 func (e *Engine) members(t *teller, g *Group, now time.Time) []Alert {
 	var out []Alert
@@ -184,7 +194,6 @@ func (e *Engine) tell(ctx context.Context, t *teller, g *Group, n *Notification)
 	e.mu.Lock()
 	notifier := t.Notifier
 	e.mu.Unlock()
-	told := slices.Clone(n.Alerts)
 	own, cancel := context.WithTimeout(ctx, e.config.TellTimeout)
 	err := notifier.Notify(own, n)
 	cancel()
@@ -206,7 +215,7 @@ func (e *Engine) tell(ctx context.Context, t *teller, g *Group, n *Notification)
 			e.note(Change{At: now, Kind: EventTold, Subject: t.Name})
 		}
 		t.fails, t.until, t.since = 0, time.Time{}, now
-		g.told(told, now)
+		g.told(n.all, now)
 		e.looked(t, g.Labels.Key(), g, e.members(t, g, now), now)
 	}
 	t.err = err

@@ -34,6 +34,12 @@ func telemetryChecks(ctx context.Context, c *client.Client) []diagnosis {
 		{group, "spans and logs", statusOK, storeText(&u.Rows), ""},
 		{group, "metrics", statusOK, storeText(&u.Metrics) + fmt.Sprintf(", %d series", u.Series), ""},
 	}
+	if n := sampledOut(u.Services); n > 0 {
+		found = append(found, diagnosis{group, "sampling", statusOK, fmt.Sprintf("%d spans left out, as telemetry.sample says", n), ""})
+	}
+	for i := range u.Forwards {
+		found = append(found, forwardCheck(&u.Forwards[i]))
+	}
 	if d := droppedCheck(u.Services); d != nil {
 		found = append(found, *d)
 	}
@@ -43,6 +49,35 @@ func telemetryChecks(ctx context.Context, c *client.Client) []diagnosis {
 		})
 	}
 	return found
+}
+
+// sampledOut is how many spans sampling has left out.
+func sampledOut(services []api.ServiceUsage) (n int64) {
+	for i := range services {
+		n += services[i].Dropped["sampled"]
+	}
+	return n
+}
+
+// forwardCheck tells how far a backend has come that gets a copy.
+func forwardCheck(f *api.ForwardUsage) diagnosis {
+	d := diagnosis{"telemetry", "forwarding", statusOK, fmt.Sprintf("%s: %d sent", f.Endpoint, f.Sent), ""}
+	more := func(n int64, form, remedy string) {
+		if n > 0 {
+			d.Status, d.Text, d.Fix = statusWarning, d.Text+", "+fmt.Sprintf(form, n), remedy
+		}
+	}
+	const look = "look after the backend and its entry of telemetry.forward; the operator's log, .atoll/atoll.log, says more"
+	if f.Failing {
+		d.Status, d.Text, d.Fix = statusWarning, d.Text+", it takes nothing", look
+	}
+	if f.Waiting > 0 {
+		d.Text += fmt.Sprintf(", %d wait (%s of %s)", f.Waiting, bytesText(f.Bytes), manifest.Size(f.Limit))
+	}
+	more(f.Refused, "%d refused", look)
+	more(f.Damaged, "%d requests damaged", "look after the disk")
+	more(f.Dropped, "%d dropped since the queue was full", "look after the backend, or give the queue more room: telemetry: {forward: [{queue: …}]}")
+	return d
 }
 
 func storeText(k *api.Kept) string {

@@ -59,7 +59,7 @@ func (v *view) untilReady(ctx context.Context) error {
 	stop := v.animate(ctx)
 	defer stop()
 	done := fmt.Errorf("ready")
-	err = v.c.Events(ctx, 0, true, func(e *api.Event) error {
+	err = v.c.Events(ctx, 0, len(services) > 0, func(e *api.Event) error { // without services there may be none to wait for
 		v.event(e)
 		if f := v.cannotStart(e); f != nil {
 			return f
@@ -79,6 +79,9 @@ func (v *view) untilReady(ctx context.Context) error {
 		return nil
 	})
 	stop()
+	if err == nil && len(services) == 0 {
+		err = done
+	}
 	if err == done { //nolint:errorlint // it is this very value
 		took := time.Since(v.began)
 		show := func(e *api.Event) error { v.event(e); return nil }

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,7 @@ func (p *Platform) alertSettings(app *manifest.App) alert.Settings {
 	}
 	client := notify.NewClient()
 	host, _ := os.Hostname()
+	named := map[string]int{}
 	for _, n := range a.Notify {
 		r := alert.Receiver{Severity: alert.Severity(n.Severity)}
 		switch {
@@ -91,13 +93,19 @@ func (p *Platform) alertSettings(app *manifest.App) alert.Settings {
 			url, _ := app.Secret(n.Slack)
 			r.Name, r.Notifier = "slack "+n.Slack, &notify.Slack{URL: url, Client: client}
 		case n.Email != nil:
-			m := &notify.Email{Server: n.Email.SMTP, From: n.Email.From, To: n.Email.To, User: n.Email.User, Name: host}
+			m := &notify.Email{Server: n.Email.SMTP, From: n.Email.From, To: n.Email.To, User: n.Email.User, Name: cmp.Or(host, "localhost"), Refused: func(to string, err error) {
+				p.log.Warn("mail of alerts is not taken for a recipient", "recipient", to, "error", err)
+			}}
 			m.Password, _ = app.Secret(n.Email.Password)
 			server, _, err := net.SplitHostPort(n.Email.SMTP)
 			if err != nil {
 				server = n.Email.SMTP
 			}
 			r.Name, r.Notifier = fmt.Sprintf("email %v by %s", n.Email.To, server), m
+		}
+		named[r.Name]++
+		if n := named[r.Name]; n > 1 { // what a receiver was told of is kept under its name
+			r.Name += fmt.Sprintf(" (%d)", n)
 		}
 		s.Receivers = append(s.Receivers, r)
 	}

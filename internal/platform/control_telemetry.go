@@ -394,6 +394,15 @@ func (p *Platform) TelemetryUsage(ctx context.Context) (*api.TelemetryUsage, err
 		}
 		out.Services = append(out.Services, s)
 	}
+	if n := p.telemetry.collector.left(); n > 0 {
+		at := slices.IndexFunc(out.Services, func(s api.ServiceUsage) bool { return s.Service == scopeName })
+		if at < 0 {
+			at = len(out.Services)
+			out.Services = append(out.Services, api.ServiceUsage{Service: scopeName, Dropped: map[string]int64{}})
+		}
+		out.Services[at].Dropped["busy"] = n
+	}
+	out.Forwards = p.telemetry.forwards.usage()
 	return out, nil
 }
 

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
 	"github.com/atollhq/atoll/internal/telemetry"
@@ -41,6 +43,9 @@ type observatory struct {
 	intake   intake
 	forwards forwards
 
+	opened  startOnly // what the stores were opened with
+	applied startOnly // of the manifest that is in force
+
 	background sync.WaitGroup
 	end        context.CancelFunc // of background; nil until it runs
 }
@@ -49,7 +54,7 @@ type observatory struct {
 func openObservatory(path func(string) string, t *manifest.Telemetry, log *slog.Logger, warn func(*fault.Error)) (*observatory, error) {
 	o := &observatory{
 		log: log, warn: warn, path: path, requests: newRequestMetrics(), replicas: newReplicaCounts(), scope: &telemetry.Scope{Name: scopeName},
-		resources: resources{by: map[[2]string]*telemetry.Resource{}},
+		resources: resources{by: map[[2]string]*telemetry.Resource{}}, opened: startOnly{t.Metrics, t.Sample}, applied: startOnly{t.Metrics, t.Sample},
 	}
 	var err error
 	if o.store, err = block.Open(path("telemetry"), blockOptions(t, log)); err != nil {
@@ -72,6 +77,32 @@ func blockOptions(t *manifest.Telemetry, log *slog.Logger) *block.Options {
 	return &block.Options{
 		MaxBytes: int64(t.Keep.Size), MaxAge: t.Keep.Age.Std(), SpansPerSecond: int64(t.Limits.Spans), RecordsPerSecond: int64(t.Limits.Logs),
 		Sample: t.Sample.Ratio(), Logger: log,
+	}
+}
+
+// startOnly is what a reload does not change.
+type startOnly struct {
+	metrics manifest.TelemetryMetric
+	sample  manifest.Percent
+}
+
+// sayWhatStays tells, once, of a change that holds from the next start alone.
+func (o *observatory) sayWhatStays(t *manifest.Telemetry) {
+	next := startOnly{t.Metrics, t.Sample}
+	if next == o.applied {
+		return
+	}
+	o.applied = next
+	var keys []string
+	if next.metrics != o.opened.metrics {
+		keys = append(keys, "telemetry.metrics")
+	}
+	if next.sample != o.opened.sample {
+		keys = append(keys, "telemetry.sample")
+	}
+	if len(keys) > 0 {
+		o.warn(fault.Warn(fault.CodeRestartNeeded, "%s changed, which holds when the application starts again", strings.Join(keys, " and ")).
+			Fix("end it with atoll down and start it when it suits; nothing of what is kept is lost"))
 	}
 }
 
@@ -104,7 +135,7 @@ func (o *observatory) run(ctx context.Context, every time.Duration, targets func
 func (o *observatory) readOwn(ctx context.Context, every time.Duration, own func(context.Context) ([]byte, error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	intake := o.metrics.Text(nil)
+	intake := o.metrics.Text(nil).FromZero(metricRequests)
 	for {
 		if text, err := own(ctx); err != nil {
 			o.log.Warn("read Atoll's own metrics", "error", err)
@@ -123,6 +154,7 @@ func (o *observatory) readOwn(ctx context.Context, every time.Duration, own func
 // sampling, which hold from the next start.
 func (o *observatory) apply(ctx context.Context, app *manifest.App, intake *opening) {
 	intake.commit(ctx)
+	o.sayWhatStays(&app.Telemetry)
 	o.store.SetLimits(blockOptions(&app.Telemetry, o.log))
 	if err := o.forwards.apply(ctx, app.Telemetry.Forward); err != nil {
 		o.log.Error("forward telemetry", "error", err)
@@ -445,6 +477,24 @@ func (f *forwards) enqueue(b *telemetry.Batch) {
 			f.log.Warn("forward telemetry", "endpoint", one.spec.Endpoint, "error", err)
 		}
 	}
+}
+
+// usage tells how far the backends have come.
+func (f *forwards) usage() []api.ForwardUsage {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var out []api.ForwardUsage
+	for _, one := range f.list {
+		s, endpoint := one.to.Stats(), one.spec.Endpoint
+		if u, err := url.Parse(endpoint); err == nil {
+			endpoint = u.Redacted()
+		}
+		out = append(out, api.ForwardUsage{
+			Endpoint: endpoint, Waiting: s.QueuedItems, Bytes: s.QueuedBytes, Limit: int64(one.spec.Queue), Sent: s.SentItems,
+			Dropped: s.Full, Refused: s.Refused + s.Rejected, Damaged: s.Damaged, Failing: s.LastError != "", LastSent: s.LastSent,
+		})
+	}
+	return out
 }
 
 func (f *forwards) close() error {

@@ -14,6 +14,9 @@ import (
 // maxRequestSeries is how many kinds of requests are counted apart; the others are one for each service.
 const maxRequestSeries = 5000
 
+// metricRequests is the histogram of requests.
+const metricRequests = "http_server_request_duration_seconds"
+
 // requestKey is a kind of requests.
 type requestKey struct {
 	kind, service, route, method string
@@ -98,7 +101,7 @@ func (m *requestMetrics) keys() []requestKey {
 
 // requests writes the histogram of requests.
 func (m *exposition) requests(counts *requestMetrics) {
-	const name = "http_server_request_duration_seconds"
+	const name = metricRequests
 	m.family(name, "histogram", "How long services took to answer, as Atoll sees it: requests from outside, calls, deliveries of events, steps of sagas.")
 	for _, k := range counts.keys() {
 		counts.mu.RLock()
@@ -133,23 +136,22 @@ func (m *exposition) requests(counts *requestMetrics) {
 type replicaCounts struct {
 	mu       sync.Mutex
 	restarts map[[2]string]int64 // guarded by mu: by service and replica
-	loops    map[string]bool     // guarded by mu: services whose replicas end again and again
+	hopeless map[[2]string]bool  // guarded by mu: those that are not tried again
 }
 
 func newReplicaCounts() *replicaCounts {
-	return &replicaCounts{restarts: map[[2]string]int64{}, loops: map[string]bool{}}
+	return &replicaCounts{restarts: map[[2]string]int64{}, hopeless: map[[2]string]bool{}}
 }
 
 func (c *replicaCounts) change(ch *replica.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch ch.To {
-	case replica.Crashed:
-		c.restarts[[2]string{ch.Service, ch.Replica}]++
-		c.loops[ch.Service] = ch.Loop || ch.Final
-	case replica.Ready:
-		delete(c.loops, ch.Service)
-	default:
+	key := [2]string{ch.Service, ch.Replica}
+	if ch.To == replica.Crashed {
+		c.restarts[key]++
+	}
+	if delete(c.hopeless, key); ch.To == replica.Crashed && ch.Final {
+		c.hopeless[key] = true
 	}
 }
 
@@ -164,14 +166,18 @@ func (m *exposition) replicas(counts *replicaCounts, list []replica.Status) {
 	}
 	m.family(loop, "gauge", "1 where the replicas of a service end again and again right after their start.")
 	states := map[[2]string]int{}
-	services := map[string]bool{}
-	for _, s := range list {
+	services, loops := map[string]bool{}, map[string]bool{}
+	for i := range list {
+		s := &list[i]
 		states[[2]string{s.Service, s.State.String()}]++
 		services[s.Service] = true
+		if s.Looping || counts.hopeless[[2]string{s.Service, s.Replica}] {
+			loops[s.Service] = true
+		}
 	}
 	for _, service := range sortedKeys(services) {
 		value := 0.0
-		if counts.loops[service] {
+		if loops[service] {
 			value = 1
 		}
 		m.sample(loop, value, "service", service)

@@ -158,6 +158,7 @@ func (m Machine) Status() []Status {
 		out[i] = Status{
 			Service: m.service.Name, Replica: c.id, State: c.state, Version: c.svc.Version, Restarts: c.restarts,
 			Since: c.since, ReadyIn: c.readyIn, Reason: c.reason, Fault: c.fault, LastExit: c.lastExit,
+			Looping: c.looping,
 		}
 	}
 	return out

@@ -122,4 +122,5 @@ type Status struct {
 	Reason      string        // why it is in its state, for users
 	Fault       *fault.Error  // of the last crash, while it is not ready
 	LastExit    *Exit         // how its last process ended
+	Looping     bool          // it crashes again and again, and was not stable since
 }

@@ -182,9 +182,14 @@ func (s *Supervisor) Status() []Status {
 	s.mu.Unlock()
 	slices.SortFunc(actors, func(a, b *actor) int { return cmp.Compare(a.name, b.name) })
 	var out []Status
+	stable := s.o.Policy.withDefaults().Stable
 	for _, a := range actors {
 		for _, e := range *a.snapshot.Load() {
-			out = append(out, e.status())
+			st := e.status()
+			if st.State == Ready && time.Since(st.Since) >= stable {
+				st.Looping = false // the machine forgets it when the replica crashes next
+			}
+			out = append(out, st)
 		}
 	}
 	return out

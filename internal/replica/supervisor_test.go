@@ -233,6 +233,23 @@ func TestACrashLoopIsSaidOnceWithTheLastLines(t *testing.T) {
 		if len(loops) != 1 || loops[0].Fault.Code != fault.CodeReplicaCrashLoop {
 			t.Fatalf("%d loops told", len(loops))
 		}
+		// It is said once, and lasts until the replica is stable.
+		if list := s.Status(); len(list) != 1 || !list[0].Looping {
+			t.Errorf("it does not loop any more: %+v", list)
+		}
+		s.Apply([]replica.Service{orders("serve")})
+		pass(5 * time.Second)
+		for range 5 {
+			s.d.Running()[0].Crash(replica.Exit{Code: 1})
+			pass(5 * time.Second)
+		}
+		if list := s.Status(); len(list) != 1 || list[0].State != replica.Ready || !list[0].Looping {
+			t.Errorf("it was not stable, and does not loop: %+v", list)
+		}
+		pass(30 * time.Second)
+		if list := s.Status(); len(list) != 1 || list[0].Looping {
+			t.Errorf("it is stable, and loops: %+v", list)
+		}
 		if tail := loops[0].Tail; len(tail) != 1 || tail[0].Text != "cannot open the database" {
 			t.Errorf("tail %+v", tail)
 		}

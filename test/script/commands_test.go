@@ -34,7 +34,7 @@ import (
 )
 
 // patience bounds everything that a script waits for.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // scriptKey is under which a script keeps its state.
 type scriptKey struct{}
@@ -43,13 +43,21 @@ type scriptKey struct{}
 type state struct {
 	key     ed25519.PrivateKey
 	holders []net.Listener
+	doors   map[string]*door
+	posts   []*post
 }
 
-func newState() *state { return &state{} }
+func newState() *state { return &state{doors: map[string]*door{}} }
 
 func (s *state) close() {
 	for _, ln := range s.holders {
 		ln.Close()
+	}
+	for _, d := range s.doors {
+		d.close()
+	}
+	for _, p := range s.posts {
+		p.close()
 	}
 }
 
@@ -61,7 +69,7 @@ type probe func(ctx context.Context, ts *testscript.TestScript, out io.Writer, a
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){
 		"running": running, "eventually": eventually, "jwks": jwks, "token": token, "hold": hold, "kill9": kill9,
-		"fields": fields, "append": appendTo, "setenv": setenv, "capture": capture,
+		"fields": fields, "append": appendTo, "setenv": setenv, "capture": capture, "door": openDoor, "otlp": sendOTLP, "smtp": mailServer, "many": sendMany,
 	}
 	for name, p := range probes() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {

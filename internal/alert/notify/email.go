@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/mail"
 	"net/smtp"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -26,8 +27,10 @@ type Email struct {
 	To       []string
 	User     string // "" for no login
 	Password string
-	Name     string      // of this host, in EHLO and in message ids
-	TLS      *tls.Config // nil for the system's roots
+	Name     string // of this host, in EHLO and in message ids
+	// Refused is told of a recipient whom the server refuses for good while it takes others; nil for nobody.
+	Refused func(recipient string, err error)
+	TLS     *tls.Config // nil for the system's roots
 }
 
 var _ alert.Notifier = (*Email)(nil)
@@ -45,7 +48,8 @@ func (m *Email) Notify(ctx context.Context, n *alert.Notification) error {
 		return failed(err, "the mail server cannot be reached")
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // whatever waits, ends
+	bare := conn
+	stop := context.AfterFunc(ctx, func() { _ = bare.SetDeadline(time.Unix(1, 0)) }) // whatever waits, ends
 	defer stop()
 	if port == implicitTLS {
 		conn = tls.Client(conn, m.tls(host))
@@ -122,10 +126,8 @@ func (m *Email) send(client *smtp.Client, n *alert.Notification) error {
 	if err := client.Mail(from); err != nil {
 		return failed(err, "the mail server refuses the sender")
 	}
-	for _, address := range to {
-		if err := client.Rcpt(address); err != nil {
-			return failed(err, "the mail server refuses a recipient")
-		}
+	if err := m.recipients(client, to); err != nil {
+		return err
 	}
 	w, err := client.Data()
 	if err == nil {
@@ -136,6 +138,30 @@ func (m *Email) send(client *smtp.Client, n *alert.Notification) error {
 		return failed(err, "the mail server refuses the mail")
 	}
 	_ = client.Quit() // the mail is taken
+	return nil
+}
+
+// recipients names who gets the mail. One whom the server refuses for good does not keep it from the others.
+func (m *Email) recipients(client *smtp.Client, to []string) error {
+	taken := 0
+	var last error
+	for _, address := range to {
+		err := client.Rcpt(address)
+		if err == nil {
+			taken++
+			continue
+		}
+		if e, ok := errors.AsType[*textproto.Error](err); !ok || e.Code/100 != 5 {
+			return failed(err, "the mail server refuses a recipient")
+		}
+		last = err
+		if m.Refused != nil {
+			m.Refused(address, err)
+		}
+	}
+	if taken == 0 {
+		return failed(last, "the mail server refuses every recipient")
+	}
 	return nil
 }
 
@@ -157,7 +183,7 @@ func (m *Email) message(n *alert.Notification) (text []byte, from string, to []s
 	header := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
 	header("From", sender.String())
 	header("To", strings.Join(shown, ",\r\n "))
-	header("Subject", mime.QEncoding.Encode("utf-8", subject(n)))
+	header("Subject", strings.ReplaceAll(mime.QEncoding.Encode("utf-8", subject(n)), "?= =?", "?=\r\n =?")) // folded, since servers bound lines
 	header("Date", n.At.Format(time.RFC1123Z))
 	header("Message-Id", "<"+n.ID+"@"+m.Name+">")
 	header("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday answers it

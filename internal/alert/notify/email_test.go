@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/atoll/internal/alert"
 	"github.com/atollhq/atoll/internal/alert/notify"
 	"github.com/atollhq/atoll/internal/fault"
 )
@@ -28,6 +29,7 @@ type post struct {
 	address string
 	tls     *tls.Config // nil: it offers no STARTTLS
 	refuses string      // the command that it refuses
+	unknown string      // the recipient whom it refuses
 	mute    bool        // it says nothing
 
 	commands []string
@@ -97,7 +99,7 @@ func (p *post) talk(conn net.Conn) {
 		p.commands = append(p.commands, line)
 		verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
 		switch {
-		case verb == p.refuses:
+		case verb == p.refuses, verb == "RCPT" && p.unknown != "" && strings.Contains(line, p.unknown):
 			say("550 no")
 		case verb == "EHLO" && p.tls != nil && !p.secure:
 			say("250-here\r\n250-STARTTLS\r\n250 AUTH PLAIN")
@@ -214,5 +216,46 @@ func TestMailThatIsNotTakenIsAnErrorWithoutThePassword(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestARecipientWhoIsGoneKeepsNoMailFromTheOthers has one address that the server does not know, as that of somebody who has left.
+func TestARecipientWhoIsGoneKeepsNoMailFromTheOthers(t *testing.T) {
+	p := (&post{unknown: "ops@example.com"}).serve(t)
+	m := email(p.address)
+	var refused []string
+	m.Refused = func(to string, _ error) { refused = append(refused, to) }
+	if err := m.Notify(t.Context(), notification()); err != nil {
+		t.Fatal(err)
+	}
+	if <-p.done; p.mail == "" || len(refused) != 1 || refused[0] != "ops@example.com" {
+		t.Errorf("refused are %v, the mail is %q", refused, p.mail)
+	}
+	p = (&post{refuses: "RCPT"}).serve(t)
+	if err := email(p.address).Notify(t.Context(), notification()); fault.CodeOf(err) != fault.CodeAlertUntold {
+		t.Errorf("nobody is taken, and it gives %v", err)
+	}
+}
+
+func TestNoLineOfAMailIsLongerThanServersTake(t *testing.T) {
+	p := (&post{}).serve(t)
+	n := notification()
+	n.Group = alert.Labels{"alert": strings.Repeat("€", 200), "service": "z"}
+	if err := email(p.address).Notify(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	for line := range strings.SplitSeq(p.mail, "\n") {
+		if len(line) > 990 {
+			t.Errorf("a line has %d bytes: %.80s", len(line), line)
+		}
+	}
+	read, err := mail.ReadMessage(strings.NewReader(p.mail))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := new(mime.WordDecoder).DecodeHeader(read.Header.Get("Subject"))
+	if err != nil || !strings.HasSuffix(subject, "€€€") {
+		t.Errorf("the subject is %q (%v)", subject, err)
 	}
 }

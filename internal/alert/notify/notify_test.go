@@ -141,3 +141,16 @@ func TestWhoDoesNotAnswer2xxWasNotToldAndNoURLIsShown(t *testing.T) {
 		t.Error("who has no time has told")
 	}
 }
+
+// TestWhatIsLeftOutIsNotSaidToFireWhenItIsOver has more alerts than a notification holds, all resolved.
+func TestWhatIsLeftOutIsNotSaidToFireWhenItIsOver(t *testing.T) {
+	s, got := receive(t, 200)
+	n := notification()
+	n.Alerts, n.Truncated, n.TruncatedResolved = n.Alerts[1:], 7, 7
+	if err := (&notify.Slack{URL: s.URL, Client: notify.NewClient()}).Notify(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := got(); !strings.Contains(string(body), `"text":"8 resolved: latency"`) {
+		t.Errorf("the message is %s", body)
+	}
+}

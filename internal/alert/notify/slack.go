@@ -79,7 +79,7 @@ func title(n *alert.Notification) string {
 			resolved++
 		}
 	}
-	firing += n.Truncated
+	firing, resolved = firing+n.Truncated-n.TruncatedResolved, resolved+n.TruncatedResolved
 	var parts []string
 	if firing > 0 {
 		parts = append(parts, fmt.Sprintf("%d firing", firing))

@@ -130,6 +130,21 @@ type TelemetryUsage struct {
 	Services []ServiceUsage `json:"services"`
 	GRPC     string         `json:"otlp_grpc,omitempty"` // where OTLP is taken in
 	HTTP     string         `json:"otlp_http,omitempty"`
+	Forwards []ForwardUsage `json:"forwards,omitempty"` // backends that get a copy
+}
+
+// ForwardUsage is how far a backend has come that gets a copy. What is counted is spans, log records and points, since the start.
+type ForwardUsage struct {
+	Endpoint string    `json:"endpoint"`
+	Waiting  int64     `json:"waiting"` // on disk
+	Bytes    int64     `json:"bytes"`   // that they take
+	Limit    int64     `json:"limit_bytes"`
+	Sent     int64     `json:"sent"`
+	Dropped  int64     `json:"dropped"`            // since the queue, or its disk, was full
+	Refused  int64     `json:"refused"`            // by the backend, for good
+	Damaged  int64     `json:"damaged"`            // requests, at least, that could not be read in the queue
+	Failing  bool      `json:"failing"`            // the latest request was not taken; the operator's log says why
+	LastSent time.Time `json:"last_sent,omitzero"` // when the backend took something last
 }
 
 // Kept is what a store has on disk.

@@ -260,3 +260,43 @@ func TestASearchEndsWithAsManyTracesAsWereAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// asked counts the questions for traces. Like a store it answers no more spans to one than MaxSorted.
+type asked struct {
+	spans
+	questions int
+}
+
+func (a *asked) Trace(ctx context.Context, ids ...telemetry.TraceID) ([]telemetry.Span, error) {
+	a.questions++
+	found, err := a.spans.Trace(ctx, ids...)
+	return found[:min(len(found), telemetry.MaxSorted)], err
+}
+
+func TestASearchAsksForItsTracesTogetherAndLeavesNoSpanOut(t *testing.T) {
+	for _, c := range []struct{ traces, each, most int }{{120, 3, 3}, {3, telemetry.MaxSorted/2 + 1, 4}} {
+		store := &asked{}
+		for i := range c.traces {
+			for j := range c.each {
+				store.spans = append(store.spans, telemetry.Span{
+					Resource: &telemetry.Resource{Service: "orders"}, TraceID: telemetry.TraceID{byte(i + 1)}, Start: noon.UnixNano() - int64(i*c.each+j),
+				})
+			}
+		}
+		h := jaeger.NewHandler(store, &jaeger.Options{Now: func() time.Time { return noon }})
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/traces?service=orders&limit=500", nil))
+		var answer struct{ Data []struct{ Spans []struct{} } }
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || len(answer.Data) != c.traces {
+			t.Fatalf("%d traces of %d (%v)", len(answer.Data), c.traces, err)
+		}
+		for i, trace := range answer.Data {
+			if len(trace.Spans) != c.each {
+				t.Errorf("trace %d has %d spans of %d", i, len(trace.Spans), c.each)
+			}
+		}
+		if store.questions > c.most {
+			t.Errorf("it took %d questions", store.questions)
+		}
+	}
+}

@@ -57,23 +57,52 @@ func (h *handler) search(r *http.Request) (any, int, error) {
 	return traces, len(traces), err
 }
 
+// atOnce is how many traces are asked for at once: a question for several looks into each block once, and what it answers is held in memory.
+const atOnce = 50
+
 // whole gathers the spans of traces, until there are too many.
 func (h *handler) whole(ctx context.Context, ids []telemetry.TraceID) ([]trace, error) {
 	traces, spans := []trace{}, 0
-	for _, id := range ids {
-		found, err := h.store.Trace(ctx, id)
+	for some := range slices.Chunk(ids, atOnce) {
+		found, err := h.spansOf(ctx, some)
 		if err != nil {
 			return nil, err
 		}
-		if len(found) == 0 {
-			continue
+		of := make(map[telemetry.TraceID][]telemetry.Span, len(some))
+		for _, s := range found { // they come by their start, those of all traces together
+			of[s.TraceID] = append(of[s.TraceID], s)
 		}
-		traces = append(traces, traceOf(id, found))
+		for _, id := range some {
+			if len(of[id]) == 0 {
+				continue
+			}
+			traces = append(traces, traceOf(id, of[id]))
+			delete(of, id) // one that is asked for twice is answered once
+		}
 		if spans += len(found); spans > maxSpans {
 			break
 		}
 	}
 	return traces, nil
+}
+
+// spansOf are the spans of traces. Where they are more than one question answers, each trace is asked for by itself.
+func (h *handler) spansOf(ctx context.Context, ids []telemetry.TraceID) ([]telemetry.Span, error) {
+	found, err := h.store.Trace(ctx, ids...)
+	if err != nil || len(found) < telemetry.MaxSorted || len(ids) == 1 {
+		return found, err
+	}
+	found = nil
+	for _, id := range ids {
+		one, err := h.store.Trace(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, one...); len(found) > maxSpans {
+			break
+		}
+	}
+	return found, nil
 }
 
 func (h *handler) trace(r *http.Request) (any, int, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/storage"
@@ -35,6 +36,8 @@ type Text struct {
 	most  int // samples in one exposition
 	seen  map[string]*textSeries
 	round uint64
+	zero  string    // name's beginning of series that begin from zero; "" for none
+	last  time.Time // of the exposition before; zero for none
 }
 
 // textSeries is a series of a source by what it is written as.
@@ -58,6 +61,14 @@ func (s *Store) Text(extra map[string]string) *Text {
 	return &Text{s: s, extra: labels.FromMap(extra), most: maxScrapeSamples, seen: map[string]*textSeries{}}
 }
 
+// FromZero says that series whose name begins so are of counters that were zero before they were first seen. One that comes after the first
+// exposition gets a sample of zero at the time of the one before; without it, rate() and increase() take what it begins with for something that was
+// always there: fifty failures within one interval, the first of their kind, would be none.
+func (t *Text) FromZero(name string) *Text {
+	t.zero = name
+	return t
+}
+
 // Append keeps the samples of an exposition, which is in the text format of Prometheus or OpenMetrics as its content
 // type says. Samples without a time of their own get at.
 func (t *Text) Append(ctx context.Context, exposition []byte, contentType string, at time.Time) (Taken, error) {
@@ -75,6 +86,7 @@ func (t *Text) Append(ctx context.Context, exposition []byte, contentType string
 	if err := w.commit(); err != nil {
 		return Taken{Samples: taken}, err
 	}
+	t.last = at
 	return Taken{Samples: taken, Dropped: w.dropped}, nil
 }
 
@@ -176,8 +188,21 @@ func (t *Text) sample(w *writer, p textparse.Parser, at time.Time) error {
 		w.drop(e.service, e.drop)
 		return nil
 	}
+	if err := t.begin(w, e, v, own != nil); err != nil {
+		return err
+	}
 	ref, err := w.float(e.ref, e.service, e.labels, ms, v)
 	e.ref = ref
+	return err
+}
+
+// begin adds the zero that a counter had before it was first seen.
+func (t *Text) begin(w *writer, e *textSeries, v float64, timed bool) (err error) {
+	if t.zero == "" || timed || v == 0 || t.last.IsZero() || e.since != t.round || e.ref != 0 ||
+		!strings.HasPrefix(e.labels.Get(model.MetricNameLabel), t.zero) {
+		return nil
+	}
+	e.ref, err = w.float(0, e.service, e.labels, t.last.UnixMilli(), 0)
 	return err
 }
 
