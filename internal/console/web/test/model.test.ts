@@ -56,6 +56,11 @@ test("a clock that runs behind does not let an effect begin before its cause", (
   assert.deepEqual([served.from / 1e6, served.to / 1e6, t.total / 1e6], [25, 75, 100]);
 });
 
+test("a step that Atoll itself saw long after its cause stays where it was", () => {
+  const t = treeOf(trace(span("post", "", 0, 10, { scope: "atoll", kind: "server" }), span("step", "post", 500, 505, { service: "other", kind: "server", scope: "atoll" })));
+  assert.equal(t.total / 1e6, 505);
+});
+
 test("nanoseconds are not lost", () => {
   const a = { ...span("a", "", 0, 1), time: "2026-01-02T03:04:05.999999999Z", duration_ns: 3 };
   const b = { ...span("b", "a", 0, 1), time: "2026-01-02T03:04:06.000000001Z", duration_ns: 1 };

@@ -106,6 +106,9 @@ function link(all: Node[], byID: Map<string, Node>): Node[] {
   return roots;
 }
 
+/** oneClock: the same replica has told both times, or Atoll has. A step of a saga may well begin long after its parent has ended. */
+const oneClock = (a: Span, b: Span) => (a.service === b.service && a.replica === b.replica) || (a.scope === "atoll" && b.scope === "atoll");
+
 /** setClocks sets right what another replica's clock says: nothing begins before its cause, and a server's span is within its caller's. */
 function setClocks(roots: Node[]) {
   const stack = roots.slice();
@@ -113,7 +116,7 @@ function setClocks(roots: Node[]) {
     for (const n of parent.below) {
       const took = n.to - n.from;
       const room = parent.to - parent.from;
-      if (n.span.service === parent.span.service && n.span.replica === parent.span.replica) n.moved = parent.moved;
+      if (oneClock(n.span, parent.span)) n.moved = parent.moved;
       else if (n.span.kind === "server" && took <= room && (n.from < parent.from || n.from > parent.to)) n.moved = parent.from + Math.floor((room - took) / 2) - n.from;
       else if (n.from < parent.from) n.moved = parent.from - n.from;
       n.from += n.moved;
