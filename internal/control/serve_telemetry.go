@@ -20,6 +20,8 @@ func (s *server) telemetryOperations() map[string]handlerFunc {
 		"GET /v1/traces/{trace}":  s.trace,
 		"GET /v1/export/{signal}": s.export,
 		"GET /v1/complete":        s.complete,
+		"GET /v1/heatmap":         s.heat,
+		"GET /v1/difference":      s.difference,
 		"GET /v1/map":             s.serviceMap,
 		"GET /v1/top":             s.top,
 		"GET /v1/telemetry":       s.telemetryUsage,

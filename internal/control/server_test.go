@@ -37,9 +37,11 @@ type app struct {
 	findings       func() int // what changes among the findings; nil for none
 	mapFrom, mapTo time.Time  // the last that were asked for
 
-	traces  api.TracesQuery // the last one; so are the next two
-	records api.RecordsQuery
-	export  api.ExportQuery
+	traces     api.TracesQuery // the last one; so are the next two
+	records    api.RecordsQuery
+	export     api.ExportQuery
+	heat       api.HeatQuery
+	difference api.DifferenceQuery
 }
 
 var _ control.App = (*app)(nil)

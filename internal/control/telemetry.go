@@ -20,6 +20,9 @@ type Telemetry interface {
 	Trace(ctx context.Context, id string, records bool) (*api.Trace, error)
 	Records(ctx context.Context, q *api.RecordsQuery) (*api.Found, error)
 	Complete(ctx context.Context, q *api.CompleteQuery) ([]telemetry.Completion, error)
+	// Heat and Difference look at 100,000 spans at most, and say so where there are more.
+	Heat(ctx context.Context, q *api.HeatQuery) (*api.Heat, error)
+	Difference(ctx context.Context, q *api.DifferenceQuery) (*api.Difference, error)
 	ServiceMap(ctx context.Context, from, to time.Time) (*telemetry.ServiceMap, error)
 	Top(ctx context.Context) (*api.Top, error)
 	TelemetryUsage(ctx context.Context) (*api.TelemetryUsage, error)

@@ -88,6 +88,23 @@ func (a *app) Complete(_ context.Context, q *api.CompleteQuery) ([]telemetry.Com
 	return []telemetry.Completion{{Text: "service", Kind: telemetry.CompleteField, From: 0, To: 3, Cursor: 7, Note: "who", Rows: 2}}, nil
 }
 
+func (a *app) Heat(_ context.Context, q *api.HeatQuery) (*api.Heat, error) {
+	a.heat = *q
+	return &api.Heat{
+		Looked: api.Looked{Spans: 3, Looked: 2}, From: at(), To: at(), EveryNS: 5, Columns: 7, Edges: []int64{0, 8}, Cells: [][4]float64{{1, 0, 2.5, 1}},
+	}, nil
+}
+
+func (a *app) Difference(_ context.Context, q *api.DifferenceQuery) (*api.Difference, error) {
+	a.difference = *q
+	return &api.Difference{
+		Looked: api.Looked{Spans: 3, Looked: 2}, Inside: 1, Outside: 2, Many: []string{"id"}, Caps: api.DiffCaps{Fields: 2, Values: 3, Reached: true},
+		Fields: []api.DiffField{{Field: "a", Difference: 0.5, Chance: 0.1, Values: []api.DiffValue{
+			{Inside: 0.5, Outside: 0.25, Value: "x", Cut: true}, {Low: 1, High: 2.5}, {Missing: true}, {Rest: true},
+		}}},
+	}, nil
+}
+
 func (a *app) ServiceMap(_ context.Context, from, to time.Time) (*telemetry.ServiceMap, error) {
 	a.mapFrom, a.mapTo = from, to
 	return &telemetry.ServiceMap{
@@ -144,6 +161,15 @@ func TestEveryAnswerAboutTelemetryIsAsTheDescriptionSays(t *testing.T) {
 		{"GET /v1/complete?text=s", "", 200, "Completions"},
 		{"GET /v1/complete?text=s&cursor=x", "", 400, "Problem"},
 		{"GET /v1/complete?signal=metrics", "", 400, "Problem"},
+		{"GET /v1/heatmap", "", 200, "Heat"},
+		{"GET /v1/heatmap?columns=121", "", 400, "Problem"},
+		{"GET /v1/heatmap?rows=-1", "", 400, "Problem"},
+		{"GET /v1/heatmap?from=x", "", 400, "Problem"},
+		{"GET /v1/difference", "", 200, "Difference"},
+		{"GET /v1/difference?inside_from=x", "", 400, "Problem"},
+		{"GET /v1/difference?inside_to=x", "", 400, "Problem"},
+		{"GET /v1/difference?least_ns=x", "", 400, "Problem"},
+		{"GET /v1/difference?most_ns=x", "", 400, "Problem"},
 		{"GET /v1/map", "", 200, "ServiceMap"},
 		{"GET /v1/map?from=x", "", 400, "Problem"},
 		{"GET /v1/top", "", 200, "Top"},
@@ -166,6 +192,21 @@ func TestQuestionsAboutTelemetryReachTheStore(t *testing.T) {
 	}
 	if want := (api.ExportQuery{Signal: "logs", Query: "service=orders", From: from, To: to, Limit: 7}); a.export != want {
 		t.Errorf("exported: %+v, want %+v", a.export, want)
+	}
+}
+
+func TestQuestionsAboutHeatAndDifferenceReachTheStore(t *testing.T) {
+	a, h := serve(t)
+	from, to := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC), time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC)
+	asked := "query=service%3Dorders&from=2026-01-02T03:00:00Z&to=2026-01-02T04:00:00Z&"
+	do(t, h, "GET", "/v1/heatmap?"+asked+"columns=7&rows=8", "")
+	if want := (api.HeatQuery{Query: "service=orders", From: from, To: to, Columns: 7, Rows: 8}); a.heat != want {
+		t.Errorf("asked for heat: %+v, want %+v", a.heat, want)
+	}
+	do(t, h, "GET", "/v1/difference?"+asked+"inside_from=2026-01-02T03:00:01Z&inside_to=2026-01-02T03:00:02Z&least_ns=3&most_ns=4&errors=true", "")
+	want := api.DifferenceQuery{Query: "service=orders", From: from, To: to, InsideFrom: from.Add(time.Second), InsideTo: from.Add(2 * time.Second), Least: 3, Most: 4, Errors: true}
+	if a.difference != want {
+		t.Errorf("asked for the difference: %+v, want %+v", a.difference, want)
 	}
 }
 

@@ -144,3 +144,9 @@ func (c *collector) Span(s *telemetry.Span)     { c.span(s) }
 func (c *collector) Record(r *telemetry.Record) { c.record(r) }
 func (c *collector) Settle(ctx context.Context) { c.settle(ctx) }
 func (c *collector) Close()                     { c.close() }
+
+// HeatOf and DifferenceOf are for tests.
+var (
+	HeatOf       = heatOf
+	DifferenceOf = differenceOf
+)

@@ -223,6 +223,45 @@ export interface Completion {
   rows?: number;
 }
 
+export interface Heat {
+  spans: number; // that the query chose
+  looked: number; // of them; counts are estimates where these are fewer
+  from: string;
+  to: string;
+  every_ns: number;
+  columns: number;
+  edges_ns: number[];
+  cells: [column: number, row: number, spans: number, errors: number][];
+}
+
+export interface Difference {
+  spans: number;
+  looked: number;
+  inside: number;
+  outside: number;
+  fields: DiffField[];
+  many?: string[];
+  caps: { fields: number; values: number; reached: boolean };
+}
+
+export interface DiffField {
+  field: string;
+  difference: number;
+  chance: number;
+  values: DiffValue[];
+}
+
+export interface DiffValue {
+  inside: number;
+  outside: number;
+  value?: unknown;
+  cut?: boolean;
+  low?: unknown;
+  high?: unknown;
+  missing?: boolean;
+  rest?: boolean;
+}
+
 export interface MapNode {
   name: string;
   kind: "service" | "gateway" | "database" | "queue" | "outside";

@@ -81,7 +81,7 @@ function onKey(e: TargetedKeyboardEvent<HTMLElement>, to: string) {
 }
 
 /** Virtual shows a long list of rows of one height, of which only those that can be seen are drawn. */
-export function Virtual<T>({ rows, height, render, label, stick, role = "list", scrollTo }: {
+export function Virtual<T>({ rows, height, render, label, stick, role = "list", scrollTo, active, onKey }: {
   rows: readonly T[];
   height: number;
   render: (row: T, index: number) => ComponentChildren;
@@ -89,6 +89,8 @@ export function Virtual<T>({ rows, height, render, label, stick, role = "list", 
   stick?: boolean; // to the end, as long as the reader does not scroll away from it
   role?: "list" | "treegrid";
   scrollTo?: number; // the row that has to be seen
+  active?: string; // id of the row that keys are about
+  onKey?: (e: TargetedKeyboardEvent<HTMLDivElement>) => void;
 }) {
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, size: 600 });
@@ -116,7 +118,7 @@ export function Virtual<T>({ rows, height, render, label, stick, role = "list", 
   const first = Math.max(0, Math.floor(view.top / height) - 10);
   const last = Math.min(rows.length, Math.ceil((view.top + view.size) / height) + 10);
   return (
-    <div ref={box} class="virtual" role={role} aria-label={label} aria-rowcount={role === "treegrid" ? rows.length : undefined} tabIndex={0} onScroll={read}>
+    <div ref={box} class="virtual" role={role} aria-label={label} aria-rowcount={role === "treegrid" ? rows.length : undefined} aria-activedescendant={active} tabIndex={0} onScroll={read} onKeyDown={onKey}>
       <div class="virtual-all" role="presentation" style={{ height: `${rows.length * height}px` }}>
         <div role="presentation" style={{ transform: `translateY(${first * height}px)` }}>
           {rows.slice(first, last).map((row, i) => render(row, first + i))}

@@ -1,0 +1,61 @@
+// Questions to the metrics, in PromQL.
+import { q } from "../api";
+import { useAsk, useLive } from "../live";
+import { bounds, moving, range, stepOf } from "../time";
+import { useMemo } from "preact/hooks";
+import type { PromAnswer, PromSeries } from "../types";
+import type { Line } from "./plot";
+
+/** Course is the answer to a query over the range of time, ready to be drawn. */
+export interface Course {
+  times: number[];
+  lines: (Line & { labels: Record<string, string> })[];
+}
+
+/** label is a text in a PromQL selector. */
+export const label = (text: string) => JSON.stringify(text);
+
+/** useCourse asks a query over the range of time in the address; while that moves the answer is kept fresh. */
+export function useCourse(query: string | null, every = "15s") {
+  const still = range.value.minutes === undefined;
+  const step = stepOf();
+  const ends = useMemo(() => {
+    const { from, to } = bounds();
+    return { start: from.toISOString(), end: to.toISOString() };
+  }, [range.value]);
+  const { from, to } = moving();
+  const path = (start: string, end: string) => "/prometheus/api/v1/query_range" + q({ query: query ?? "", start, end, step });
+  const a = useLive<PromAnswer>(query && !still ? `${every} ${path(from, to)}` : null);
+  const b = useAsk<PromAnswer>(query && still ? path(ends.start, ends.end) : null);
+  const of = still ? b : a;
+  const course = useMemo(() => of.data?.data && courseOf(of.data.data.result, step), [of.data]);
+  return { ...of, course };
+}
+
+/** courseOf lays series over one row of times. */
+export function courseOf(series: PromSeries[], step: number): Course {
+  let first = Infinity;
+  let last = -Infinity;
+  for (const s of series) {
+    first = Math.min(first, s.values?.[0]?.[0] ?? Infinity);
+    last = Math.max(last, s.values?.at(-1)?.[0] ?? -Infinity);
+  }
+  const times: number[] = [];
+  for (let i = 0; first + i * step <= last + step / 2 && i < 11_000; i++) times.push(first + i * step);
+  const lines = series.map((s) => {
+    const values: (number | null)[] = times.map(() => null);
+    for (const [t, v] of s.values ?? []) {
+      const n = Number(v);
+      values[Math.round((t - first) / step)] = Number.isFinite(n) ? n : null;
+    }
+    return { label: nameOf(s.metric), values, labels: s.metric };
+  });
+  return { times, lines };
+}
+
+/** nameOf is a series as it is written: its name and its labels. */
+export function nameOf(metric: Record<string, string>): string {
+  const { __name__: name = "", ...labels } = metric;
+  const list = Object.entries(labels).map(([k, v]) => `${k}=${JSON.stringify(v)}`);
+  return name + (list.length ? `{${list.join(", ")}}` : "") || "value";
+}
