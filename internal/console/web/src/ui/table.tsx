@@ -81,12 +81,13 @@ function onKey(e: TargetedKeyboardEvent<HTMLElement>, to: string) {
 }
 
 /** Virtual shows a long list of rows of one height, of which only those that can be seen are drawn. */
-export function Virtual<T>({ rows, height, render, label, stick, role = "list", scrollTo }: {
+export function Virtual<T>({ rows, height, render, label, stick, onStick, role = "list", scrollTo }: {
   rows: readonly T[];
   height: number;
   render: (row: T, index: number) => ComponentChildren;
   label: string;
   stick?: boolean; // to the end, as long as the reader does not scroll away from it
+  onStick?: (yes: boolean) => void; // whether it is at the end, whenever the reader scrolls to it or away
   role?: "list" | "treegrid";
   scrollTo?: number; // the row that has to be seen
 }) {
@@ -96,7 +97,9 @@ export function Virtual<T>({ rows, height, render, label, stick, role = "list", 
   const read = () => {
     const b = box.current;
     if (!b) return;
-    atEnd.current = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2;
+    const end = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2;
+    if (end !== atEnd.current) onStick?.(end);
+    atEnd.current = end;
     setView({ top: b.scrollTop, size: b.clientHeight });
   };
   useEffect(() => {
