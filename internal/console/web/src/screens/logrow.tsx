@@ -1,5 +1,5 @@
 // One line of log, and all that is known of it.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk } from "../live";
 import { every, plain, quoted, readable } from "../pretty";
@@ -24,6 +24,8 @@ const signs: Record<Level, string> = { error: "✕", warn: "▲", info: "●", d
 /** keyOf finds a line again: when and where it was written. */
 export const keyOf = (r: Shown) => `${r.time}~${r.service}~${r.replica ?? ""}`;
 
+const longest = 4000; // of a line in the list; the detail shows all of it
+
 const two = (n: number) => String(n).padStart(2, "0");
 
 /** clockOf is fast: a thousand lines a second have one. */
@@ -32,9 +34,21 @@ function clockOf(time: string): string {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
 
-/** Row is one line, cut to the width there is. */
-export function Row({ line, index, open, onOpen, day }: { line: Shown; index: number; open: boolean; onOpen: (line: Shown) => void; day?: boolean }) {
-  const { message, fields } = readable(line.text.length > 4000 ? line.text.slice(0, 4000) : line.text);
+interface RowProps {
+  line: Shown;
+  index: number;
+  open: boolean;
+  onOpen: (line: Shown) => void;
+  day?: boolean;
+}
+
+/** Row is one line, cut to the width there is. It is drawn anew only when it is another. */
+export function Row(p: RowProps) {
+  return useMemo(() => draw(p), [p.line, p.index, p.open, p.day]);
+}
+
+function draw({ line, index, open, onOpen, day }: RowProps) {
+  const { message, fields } = readable(line.text.length > longest ? line.text.slice(0, longest) : line.text);
   const at = new Date(line.time);
   return (
     <div role="listitem" class="logs-item">

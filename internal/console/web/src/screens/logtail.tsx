@@ -5,9 +5,10 @@ import { count, plural } from "../time";
 import { Empty, Failed, Mark } from "../ui/basic";
 import { Virtual } from "../ui/table";
 import type { Line } from "../types";
-import { Row, type Shown } from "./logrow";
+import { keyOf, Row, type Shown } from "./logrow";
 
 const most = 20_000; // lines that are kept
+const seldom = 40; // milliseconds from one drawing to the next, at least; a slow browser draws less often
 const spare = 2_000; // more than these are gathered before the oldest are let go, so that it is seldom
 
 interface Kept {
@@ -31,12 +32,20 @@ function useTail(query: string, held: boolean) {
     const stop = new AbortController();
     let fresh: Line[] = [];
     let frame = 0;
+    let drawn = 0;
+    let cost = 0;
     let retry = 0;
     now.current = { ...none, lines: [] };
     setShown(none);
     setFailed(undefined);
+    const wait = () => {
+      if (performance.now() - drawn < Math.max(seldom, 4 * cost)) frame = requestAnimationFrame(wait);
+      else draw();
+    };
     const draw = () => {
       frame = 0;
+      drawn = performance.now();
+      setTimeout(() => (cost = performance.now() - drawn));
       const before = now.current;
       let { lines, gone, missed } = before;
       for (const line of fresh) missed += line.missed ?? 0;
@@ -56,7 +65,7 @@ function useTail(query: string, held: boolean) {
     const take = (line: Line) => {
       fresh.push(line);
       // A page that is not looked at is not drawn, yet must not gather without end.
-      if (!frame) frame = document.hidden ? 0 : requestAnimationFrame(draw);
+      if (!frame) frame = document.hidden ? 0 : requestAnimationFrame(wait);
       if (fresh.length > spare) draw();
     };
     const run = (last: number) =>
@@ -82,22 +91,19 @@ function useTail(query: string, held: boolean) {
   return { shown, waiting, failed };
 }
 
-export function Tail({ query, open, onOpen, onRate }: { query: string; open: string; onOpen: (line: Shown) => void; onRate?: (n: number) => void }) {
+/** Tail is what is written now. It holds still while the reader looks at what was before. */
+export function Tail({ query, open, onOpen }: { query: string; open: string; onOpen: (line: Shown) => void }) {
   const [held, setHeld] = useState(false);
   const [paused, setPaused] = useState(false);
-  const box = useRef<HTMLDivElement>(null);
   const { shown, waiting, failed } = useTail(query, held || paused);
   const rate = useRate(shown.lines.length + shown.gone + waiting);
-  useEffect(() => onRate?.(rate), [rate]);
   const goOn = () => {
     setPaused(false);
     setHeld(false);
-    const list = box.current?.querySelector(".virtual");
-    requestAnimationFrame(() => requestAnimationFrame(() => list && (list.scrollTop = list.scrollHeight)));
   };
   const stopped = held || paused;
   return (
-    <div ref={box} class="logs-tail">
+    <div class="logs-tail">
       <div class="logs-bar">
         {stopped ? <Mark tone="warn">held</Mark> : <Mark tone={failed ? "warn" : "ok"}>{failed ? "interrupted" : "live"}</Mark>}
         <span class="muted logs-rate">{rate > 0 ? `${count(rate)} lines/s` : "quiet"}</span>
@@ -123,7 +129,7 @@ export function Tail({ query, open, onOpen, onRate }: { query: string; open: str
       {shown.lines.length === 0 && !failed ? (
         <Empty title="Waiting for a line">Nothing that fits was written lately. Send a request through the gateway, or take something out of the query.</Empty>
       ) : (
-        <Virtual rows={shown.lines} height={24} stick={!stopped} onStick={(end) => (end ? !paused && setHeld(false) : setHeld(true))} label="Lines, the newest last" render={(l, i) => <Row key={shown.gone + i} index={i} line={l} open={open === `${l.time}~${l.service}~${l.replica}`} onOpen={onOpen} />} />
+        <Virtual rows={shown.lines} height={24} stick={!stopped} onStick={(end) => (end ? !paused && setHeld(false) : setHeld(true))} label="Lines, the newest last" render={(l, i) => <Row key={shown.gone + i} index={i} line={l} open={open === keyOf(l)} onOpen={onOpen} />} />
       )}
     </div>
   );

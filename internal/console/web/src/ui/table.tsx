@@ -94,10 +94,13 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, size: 600 });
   const atEnd = useRef(true);
+  const lastTop = useRef(0);
   const read = () => {
     const b = box.current;
     if (!b) return;
-    const end = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2;
+    // Rows that came since are no reason to leave the end; only the reader goes up.
+    const end = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2 || (atEnd.current && b.scrollTop >= lastTop.current);
+    lastTop.current = b.scrollTop;
     if (end !== atEnd.current) onStick?.(end);
     atEnd.current = end;
     setView({ top: b.scrollTop, size: b.clientHeight });
@@ -107,6 +110,9 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
     watch.observe(box.current!);
     return () => watch.disconnect();
   }, []);
+  useEffect(() => {
+    if (stick) atEnd.current = true;
+  }, [stick]);
   useEffect(() => {
     if (stick && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [rows.length, stick, rows]);
