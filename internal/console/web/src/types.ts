@@ -323,6 +323,12 @@ export interface DeadLetter {
   event: CloudEvent;
 }
 
+export interface Replayed {
+  from: number;
+  events: number;
+  more?: boolean;
+}
+
 export interface Settled {
   done: number;
   failed: { offset: number; fault: Fault }[] | null;

@@ -100,7 +100,7 @@ export function Detail({ line, onClose, onOpen, beside }: { line: string; onClos
   ) : found.loading || Date.now() - +from < 10_000 ? (
     <Loading />
   ) : (
-    <Empty title="This line is not kept any more">The oldest lines are let go when the limit is reached; the manifest's telemetry.disk raises it.</Empty>
+    <Empty title="This line is not kept any more">The oldest are dropped by age and size; <code>{"telemetry: {keep: {age: 336h, size: 8GB}}"}</code> in atoll.yaml keeps more.</Empty>
   );
   if (!beside) {
     return (

@@ -36,7 +36,7 @@ export function json(text: string): { value?: unknown; wrong?: string } {
 }
 
 /** Confirm says what will happen, asks for a reason, and does it. It stays open when that fails. */
-export function Confirm({ title, verb, danger, reason, onClose, does, ready = true, children }: {
+export function Confirm({ title, verb, danger, reason, onClose, does, ready = true, stay, children }: {
   title: string;
   verb: string;
   danger?: boolean;
@@ -44,6 +44,7 @@ export function Confirm({ title, verb, danger, reason, onClose, does, ready = tr
   onClose: () => void;
   does: (reason: string) => Promise<void>;
   ready?: boolean;
+  stay?: boolean; // it stays open after this step: another follows
   children: ComponentChildren;
 }) {
   const [why, setWhy] = useState("");
@@ -55,7 +56,8 @@ export function Confirm({ title, verb, danger, reason, onClose, does, ready = tr
     setFailed(undefined);
     try {
       await does(why.trim());
-      onClose();
+      if (stay) setBusy(false);
+      else onClose();
     } catch (e) {
       setFailed(e instanceof Problem ? e : new Problem("failed", String(e), "", 0));
       setBusy(false);

@@ -169,7 +169,7 @@ function Instances({ sagas }: { sagas: Saga[] }) {
       }
     >
       {picked.size > 0 && (
-        <div class="sagas-picked" role="group" aria-label="What is selected">
+        <div class="picked" role="group" aria-label="What is selected">
           <b>{picked.size} selected</b>
           {(["retry", "skip", "cancel"] as const).map((a) => (
             <button key={a} type="button" class={a === "cancel" ? "danger" : ""} onClick={() => setDoing(a)}>
@@ -197,7 +197,7 @@ function Instances({ sagas }: { sagas: Saga[] }) {
             <>
               <Table label="Instances" rows={rows} id={(r) => r.id} link={(r) => href("/saga/" + r.id)} cols={cols(picked, setPicked, open)} />
               {(next || older?.loading || f.saga) && (
-                <div class="sagas-more">
+                <div class="more-row">
                   {next && (
                     <button type="button" disabled={older?.loading} onClick={more}>
                       Older ones
@@ -268,7 +268,7 @@ function cols(picked: Set<string>, setPicked: (s: Set<string>) => void, open: Sa
       min: "s",
       cell: (r) =>
         r.error ? (
-          <div class="sagas-error" title={r.error.text}>
+          <div class="two-lines" title={r.error.text}>
             {r.error.step && <b>{r.error.step}: </b>}
             {r.error.text}
           </div>
