@@ -364,6 +364,12 @@ export interface DeadLetter {
   event: CloudEvent;
 }
 
+export interface Replayed {
+  from: number;
+  events: number;
+  more?: boolean;
+}
+
 export interface Settled {
   done: number;
   failed: { offset: number; fault: Fault }[] | null;
@@ -407,6 +413,134 @@ export interface SagaInstance {
   parent?: string;
   started: string;
   ended?: string;
+}
+
+export interface SagaRequest {
+  service: string;
+  method: string;
+  path: string;
+  headers?: Record<string, string>;
+  body?: unknown;
+}
+
+export interface SagaTask {
+  task: string;
+  state: string;
+  attempt?: number;
+  due?: string;
+  text?: string;
+  passed?: boolean;
+  child?: string;
+  topic?: string;
+  key?: string;
+  request?: SagaRequest;
+}
+
+export interface SagaStepStatus extends SagaStep {
+  state: "open" | "running" | "done" | "skipped" | "failed" | "parked" | "undoing" | "undone";
+  output?: unknown;
+  tasks?: SagaTask[];
+}
+
+export interface SagaRecord {
+  at: string;
+  kind: string;
+  task?: string;
+  undo?: boolean;
+  attempt?: number;
+  status?: number;
+  took_ms?: number;
+  text?: string;
+  replica?: string;
+  by?: string;
+  data?: unknown;
+}
+
+export interface SagaDetail extends SagaInstance {
+  by?: string;
+  compensating: boolean;
+  input: unknown;
+  output?: unknown;
+  lock?: string;
+  locked?: boolean;
+  deadline?: string;
+  trace_id?: string;
+  newer_version?: string;
+  steps: SagaStepStatus[];
+  children?: SagaInstance[];
+  history: SagaRecord[];
+}
+
+export interface SagaActed {
+  found: number;
+  done: number;
+  failed: { id: string; fault: Fault }[] | null;
+  more?: boolean;
+}
+
+export interface SagaMigrated {
+  version: string;
+  instances: { id: string; from: string; fault?: Fault }[];
+  more?: boolean;
+}
+
+export interface Webhook {
+  id: string;
+  name?: string;
+  url: string;
+  topics: string[];
+  filter?: Record<string, string>;
+  allow_private?: boolean;
+  state: "active" | "disabled";
+  reason?: string;
+  since: string;
+  created: string;
+  failing_since?: string;
+  secret?: string;
+}
+
+export interface WebhookDelivery {
+  delivery: number;
+  time: string;
+  message: string;
+  topic: string;
+  event_id: string;
+  offset: number;
+  attempt: number;
+  status?: number;
+  took_ms: number;
+  class?: string;
+  text?: string;
+  answer?: string;
+}
+
+export interface Silence {
+  id: string;
+  state: "active" | "ended";
+  matchers: string[];
+  from: string;
+  until: string;
+  by: string;
+  comment?: string;
+}
+
+export interface AlertChange {
+  at: string;
+  kind: string;
+  alert?: string;
+  labels?: Record<string, string>;
+  value?: number;
+  value_text?: string;
+  summary?: string;
+  reason?: string;
+  subject?: string;
+  by?: string;
+}
+
+export interface AlertTest {
+  alert: string;
+  query?: string;
+  results: { labels: Record<string, string>; value: number; value_text: string; wrong: boolean; summary: string }[];
 }
 
 export interface Alert {

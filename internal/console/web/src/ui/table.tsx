@@ -81,12 +81,13 @@ function onKey(e: TargetedKeyboardEvent<HTMLElement>, to: string) {
 }
 
 /** Virtual shows a long list of rows of one height, of which only those that can be seen are drawn. */
-export function Virtual<T>({ rows, height, render, label, stick, role = "list", scrollTo, active, onKey }: {
+export function Virtual<T>({ rows, height, render, label, stick, onStick, role = "list", scrollTo, active, onKey }: {
   rows: readonly T[];
   height: number;
   render: (row: T, index: number) => ComponentChildren;
   label: string;
   stick?: boolean; // to the end, as long as the reader does not scroll away from it
+  onStick?: (yes: boolean) => void; // whether it is at the end, whenever the reader scrolls to it or away
   role?: "list" | "treegrid";
   scrollTo?: number; // the row that has to be seen
   active?: string; // id of the row that keys are about
@@ -95,10 +96,15 @@ export function Virtual<T>({ rows, height, render, label, stick, role = "list", 
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, size: 600 });
   const atEnd = useRef(true);
+  const lastTop = useRef(0);
   const read = () => {
     const b = box.current;
     if (!b) return;
-    atEnd.current = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2;
+    // Rows that came since are no reason to leave the end; only the reader goes up.
+    const end = b.scrollTop + b.clientHeight >= b.scrollHeight - height * 2 || (atEnd.current && b.scrollTop >= lastTop.current);
+    lastTop.current = b.scrollTop;
+    if (end !== atEnd.current) onStick?.(end);
+    atEnd.current = end;
     setView({ top: b.scrollTop, size: b.clientHeight });
   };
   useEffect(() => {
@@ -106,6 +112,9 @@ export function Virtual<T>({ rows, height, render, label, stick, role = "list", 
     watch.observe(box.current!);
     return () => watch.disconnect();
   }, []);
+  useEffect(() => {
+    if (stick) atEnd.current = true;
+  }, [stick]);
   useEffect(() => {
     if (stick && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [rows.length, stick, rows]);
