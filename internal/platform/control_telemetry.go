@@ -415,11 +415,17 @@ func (p *Platform) Top(ctx context.Context) (*api.Top, error) {
 	now := time.Now()
 	out := &api.Top{Time: now, WindowNS: int64(topWindow), Services: []api.TopRow{}}
 	rows := map[string]*api.TopRow{}
+	for _, s := range p.current().Services { // those without a replica too
+		rows[s.Name] = &api.TopRow{Service: s.Name, State: replica.Stopped.String()}
+	}
 	for _, r := range p.Replicas() {
 		row := rows[r.Service]
-		if row == nil {
-			row = &api.TopRow{Service: r.Service, State: r.State}
+		if row == nil { // of a service that is going
+			row = &api.TopRow{Service: r.Service}
 			rows[r.Service] = row
+		}
+		if row.Replicas == 0 {
+			row.State = r.State
 		}
 		row.Replicas++
 		row.Memory += r.MemoryBytes

@@ -21,7 +21,7 @@ const metricRequests = "http_server_request_duration_seconds"
 type requestKey struct {
 	kind, service, route, method string
 	status                       int
-	errorType                    string
+	errorType, code              string
 }
 
 // requestBounds are the upper bounds of durations, in seconds, that OpenTelemetry's conventions for HTTP metrics advise.
@@ -94,7 +94,7 @@ func (m *requestMetrics) keys() []requestKey {
 	}
 	slices.SortFunc(keys, func(a, b requestKey) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.kind, b.kind), cmp.Compare(a.route, b.route),
-			cmp.Compare(a.method, b.method), cmp.Compare(a.status, b.status), cmp.Compare(a.errorType, b.errorType))
+			cmp.Compare(a.method, b.method), cmp.Compare(a.status, b.status), cmp.Compare(a.errorType, b.errorType), cmp.Compare(a.code, b.code))
 	})
 	return keys
 }
@@ -109,7 +109,7 @@ func (m *exposition) requests(counts *requestMetrics) {
 		counts.mu.RUnlock()
 		labels := []string{"service", k.service, "atoll_kind", k.kind}
 		for _, l := range []struct{ name, value string }{
-			{"http_route", k.route}, {"http_request_method", k.method}, {"error_type", k.errorType},
+			{"http_route", k.route}, {"http_request_method", k.method}, {"error_type", k.errorType}, {"atoll_code", k.code},
 		} {
 			if l.value != "" {
 				labels = append(labels, l.name, l.value)

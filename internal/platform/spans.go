@@ -68,7 +68,7 @@ func (p *Platform) saw(s *sighting) {
 		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "error.type", Value: telemetry.String(errorType)})
 	}
 	p.telemetry.collector.span(&span)
-	p.telemetry.requests.add(requestKey{s.kind, s.service, s.route, s.method, s.status, errorType}, s.duration)
+	p.telemetry.requests.add(requestKey{s.kind, s.service, s.route, s.method, s.status, errorType, string(s.code)}, s.duration)
 	if failed && s.replica != "" {
 		p.errors.add(s.replica)
 	}

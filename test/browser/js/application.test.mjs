@@ -14,7 +14,7 @@ test("the gateway shows every route in order, with its traffic, and why requests
   assert.deepEqual(shown.map((r) => r[1]), routes.map((r) => r.to));
   // More requests than the limit of the route allows.
   await Promise.all(Array.from({ length: 60 }, () => fetch(gateway + "/unsubscribe/nobody").catch(() => undefined)));
-  await until("the limit shows", async () => (await prom('http_server_request_duration_seconds_count{error_type="limit-exceeded"}')).length > 0, 40_000);
+  await until("the limit shows", async () => (await prom('http_server_request_duration_seconds_count{atoll_code="limit-exceeded"}')).length > 0, 40_000);
   await until("the refusals are listed by cause", async () => (await page.reload(), await page.waitForTimeout(1500), (await page.innerText("main")).includes("over a limit")), 60_000);
 });
 

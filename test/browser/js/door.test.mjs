@@ -33,7 +33,9 @@ test("a link logs in once, and leaves no code in the address", async () => {
 });
 
 test("who logs out is out", async () => {
-  const page = await open("/");
+  const page = await (await (await launch()).newContext()).newPage();
+  await page.goto(link()); // a session of its own: the others go on
+  await page.waitForSelector("h1:has-text('Services')");
   const token = await page.evaluate(() => localStorage.getItem("atoll.token"));
   await page.click("text=Log out");
   await page.waitForSelector("text=Log in to the console");

@@ -30,6 +30,7 @@ export async function prom(query) {
 }
 
 let browser;
+let session; // of the browser: the token, as the page keeps it
 
 /** launch starts the browser once for each file. */
 export async function launch() {
@@ -39,21 +40,22 @@ export async function launch() {
 
 export async function close() {
   await browser?.close();
-  browser = undefined;
+  browser = session = undefined;
 }
 
 /** open is a page that is logged in. What the browser complains of fails the test that asks for troubles. */
 export async function open(path = "/", { width = 1280, height = 800, scheme = "light", login = true, locale = "en-GB", timezone = "UTC" } = {}) {
-  const context = await (await launch()).newContext({ viewport: { width, height }, colorScheme: scheme, locale, timezoneId: timezone, reducedMotion: "reduce" });
+  const context = await (await launch()).newContext({ viewport: { width, height }, colorScheme: scheme, locale, timezoneId: timezone, reducedMotion: "reduce", storageState: login ? session : undefined });
   const page = await context.newPage();
   page.troubles = [];
   page.outside = [];
   page.on("console", (m) => m.type() === "error" && page.troubles.push(m.text()));
   page.on("pageerror", (e) => page.troubles.push(String(e)));
   page.on("request", (r) => !r.url().startsWith(CONSOLE) && !r.url().startsWith("data:") && page.outside.push(r.url()));
-  if (login) {
+  if (login && !session) {
     await page.goto(link());
     await page.waitForSelector("nav.side", { state: "attached" });
+    session = await context.storageState();
   }
   await page.goto(CONSOLE + path);
   return page;
@@ -90,15 +92,17 @@ export async function sound(page) {
   assert.deepEqual(serious, []);
 }
 
-/** screen names a test for a screen in both schemes and both widths: draw opens it, and it must be sound. */
+/** everyLook opens a screen in both schemes and both widths; it must be sound in each. */
 export async function everyLook(path, ready) {
+  const page = await open(path);
+  await page.waitForSelector(ready);
   for (const width of [1280, 390]) {
-    for (const scheme of ["light", "dark"]) {
-      const page = await open(path, { width, height: width === 390 ? 844 : 800, scheme });
-      await page.waitForSelector(ready);
-      await page.waitForTimeout(600); // what is loaded late is drawn
+    await page.setViewportSize({ width, height: width === 390 ? 844 : 800 });
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await page.waitForTimeout(400); // what is loaded late is drawn
       await sound(page);
-      await page.context().close();
     }
   }
+  await page.context().close();
 }

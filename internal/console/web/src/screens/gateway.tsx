@@ -44,7 +44,7 @@ export default function Gateway() {
   const by = useRange(`sum by (http_route) (rate(${requests}}[${rateWindow()}]))`, 40);
   const totals = useInstant(`sum by (http_route, service) (increase(${requests}}[${whole()}]))`);
   const failed = useInstant(`sum by (http_route) (increase(${requests},error_type!=""}[${whole()}]))`);
-  const limited = useInstant(`sum by (http_route) (increase(${requests},error_type="limit-exceeded"}[${whole()}]))`);
+  const limited = useInstant(`sum by (http_route) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
   const p99 = useInstant(`histogram_quantile(0.99, sum by (http_route, le) (rate(http_server_request_duration_seconds_bucket{atoll_kind="gateway"}[${whole()}])))`);
   const find = param("find").toLowerCase();
   const sparks = useMemo(() => new Map(matrix(by.data)?.series.map((s) => [s.labels.http_route ?? "", s.values])), [by.data]);
@@ -151,19 +151,19 @@ function Traffic() {
 
 /** Refusals are the requests that failed at the gateway, by cause. */
 function Refusals() {
-  const a = useInstant(`sort_desc(sum by (error_type) (increase(${requests},error_type!=""}[${whole()}])) > 0.5)`);
+  const a = useInstant(`sort_desc(sum by (error_type, atoll_code) (increase({__name__="http_server_request_duration_seconds_count",atoll_kind="gateway",error_type=~".+"}[${whole()}]) or increase({__name__="http_server_request_duration_seconds_count",atoll_kind="gateway",atoll_code=~".+"}[${whole()}])) > 0.5)`);
   return (
     <Card title="Refused and failed, by cause">
       <Answer of={a}>
         {(answer) => {
-          const list = answer.data?.result.map((s) => ({ code: s.metric.error_type ?? "", n: Number(s.value?.[1] ?? 0) })) ?? [];
+          const list = answer.data?.result.map((s) => ({ code: s.metric.atoll_code || s.metric.error_type || "", n: Number(s.value?.[1] ?? 0) })) ?? [];
           const top = Math.max(1, ...list.map((l) => l.n));
           if (!list.length) return <Empty title="Nothing was refused">No request failed at the gateway, {rangeText(range.value)}.</Empty>;
           return (
             <ul class="bars">
               {list.map(({ code, n }) => (
                 <li key={code}>
-                  <a href={href("/traces", { q: `kind = server and error.type = ${text(code)}` })}>
+                  <a href={href("/traces", { q: `kind = server and ${/^\d+$/.test(code) ? "error.type" : "atoll.code"} = ${text(code)}` })}>
                     <span>{causes[code] ?? (/^5\d\d$/.test(code) ? `the service answered ${code}` : code)}</span>
                     <code class="muted">{code}</code>
                     <b>{count(Math.round(n))}</b>

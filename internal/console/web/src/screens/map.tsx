@@ -108,7 +108,7 @@ function Drawing({ map, services, find, only }: { map: ServiceMap; services: Ser
   const scale = width ? Math.min(1, width / drawn.width) : 1;
   return (
     <div class="map" ref={ref}>
-      <div class="map-box">
+      <div class="map-box" tabIndex={0} role="region" aria-label="Map">
         <svg width={Math.max(drawn.width * Math.max(scale, 0.62), 10)} height={drawn.height * Math.max(scale, 0.62)} viewBox={`0 0 ${drawn.width} ${drawn.height}`} role="group" aria-label="Map of who reaches whom; the table below says the same">
           <defs>
             <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto-start-reverse">

@@ -85,6 +85,7 @@ export function toneOf(state: string): Tone {
     case "paused":
       return "warn";
     case "crashed":
+    case "backing-off":
     case "failed":
     case "failing":
     case "error":
