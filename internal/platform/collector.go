@@ -17,12 +17,13 @@ const (
 	maxGathered  = 32 * 1024              // spans, and records, that wait at most
 	maxBytes     = 16 << 20               // of records, likewise: lines may be long
 	gatherAgain  = 500 * time.Millisecond
-	collectorEnd = 5 * time.Second // what cannot be kept within this when Atoll ends is lost
-	settleFor    = time.Second     // how long a reader waits at most for what was seen before it asked
+	collectorEnd = 5 * time.Second  // what cannot be kept within this when Atoll ends is lost
+	linePatience = 15 * time.Second // how long a line, and with it the replica that writes it, waits for a store that takes nothing
+	settleFor    = time.Second      // how long a reader waits at most for what was seen before it asked
 )
 
 // collector gathers what Atoll itself sees, spans of hops and lines of output, and hands it on in batches. It never stops a request:
-// where the store does not keep up, spans and lines of the access log are dropped and counted. Other lines wait, and with them the replica that writes them.
+// where the store does not keep up, spans and lines of the access log are dropped and counted. Other lines wait for a while, and with them the replica that writes them, and are dropped then.
 type collector struct {
 	take func(context.Context, *telemetry.Batch) error
 	log  *slog.Logger
@@ -31,7 +32,8 @@ type collector struct {
 	spans   []telemetry.Span   // guarded by mu
 	records []telemetry.Record // guarded by mu
 	bytes   int                // guarded by mu: of records, about
-	dropped int64              // guarded by mu: spans, and lines of the access log
+	dropped int64              // guarded by mu: spans, and lines
+	shed    bool               // guarded by mu: a line has waited in vain; until there is room no other one waits
 	closing bool               // guarded by mu
 	room    chan struct{}      // guarded by mu: closed when records were taken out
 
@@ -86,22 +88,50 @@ func (c *collector) add(r *telemetry.Record) {
 	}
 }
 
-// record takes a record; while too many wait it waits too.
+// record takes a record; while too many wait it waits too, but not for ever: a disk that takes nothing shall not stop the replicas. When a line has waited
+// for linePatience it is dropped and counted, and those after it at once, until there is room again.
 func (c *collector) record(r *telemetry.Record) {
+	var patience <-chan time.Time
 	for {
 		c.mu.Lock()
 		if len(c.records) < maxGathered && c.bytes < maxBytes || c.closing {
 			break
 		}
+		if c.shed {
+			c.dropped++
+			c.mu.Unlock()
+			return
+		}
 		room := c.room
 		c.mu.Unlock()
-		<-room
+		if patience == nil {
+			timer := time.NewTimer(linePatience)
+			defer timer.Stop()
+			patience = timer.C
+		}
+		select {
+		case <-room:
+		case <-chan time.Time(nil):
+			c.giveUp(room)
+			patience = nil
+		}
 	}
 	defer c.mu.Unlock()
 	if len(c.records) >= 2*maxGathered || c.bytes >= 2*maxBytes {
 		return // it is ending, and the disk takes nothing
 	}
 	c.add(r)
+}
+
+// giveUp lets no line wait any more, unless there has been room since the one began that had none.
+func (c *collector) giveUp(room chan struct{}) {
+	c.mu.Lock()
+	first := c.room == room && !c.shed
+	c.shed = c.shed || first
+	c.mu.Unlock()
+	if first {
+		c.log.Error("lines of replicas are dropped: the store of telemetry takes nothing")
+	}
 }
 
 // hurry asks for the batch at once. The caller holds mu.
@@ -112,7 +142,7 @@ func (c *collector) hurry() {
 	}
 }
 
-// left is how many spans, and lines of the access log, there was no room for.
+// left is how many spans, and lines, there was no room for.
 func (c *collector) left() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +176,7 @@ func (c *collector) run() {
 func (c *collector) hand(ctx context.Context, spare *telemetry.Batch) {
 	c.mu.Lock()
 	batch := &telemetry.Batch{Spans: c.spans, Records: c.records}
-	c.spans, c.records, c.bytes = spare.Spans[:0], spare.Records[:0], 0
+	c.spans, c.records, c.bytes, c.shed = spare.Spans[:0], spare.Records[:0], 0, false
 	close(c.room)
 	c.room = make(chan struct{})
 	c.mu.Unlock()

@@ -123,3 +123,36 @@ func TestACollectorEndsThoughItsStoreNeverTakes(t *testing.T) {
 		}
 	})
 }
+
+// TestAStoreThatTakesNothingStopsReplicasForAWhileAlone writes lines while the store takes none: each waits at first, then none does.
+func TestAStoreThatTakesNothingStopsReplicasForAWhileAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ready atomic.Bool
+		s := &sink{busy: func(*telemetry.Batch) bool { return !ready.Load() }}
+		c := platform.StartCollector(s.take)
+		line := &telemetry.Record{Body: telemetry.String(strings.Repeat("x", 1<<20))}
+		const replicas, each = 3, 40
+		var writing sync.WaitGroup
+		began := time.Now()
+		for range replicas {
+			writing.Go(func() {
+				for range each {
+					c.Record(line)
+				}
+			})
+		}
+		writing.Wait()
+		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("they stood still for %v", took)
+		}
+		ready.Store(true)
+		<-time.After(time.Second)
+		for range 5 { // there is room again
+			c.Record(line)
+		}
+		c.Close()
+		if lost := int(c.Left()); lost == 0 || s.records != replicas*each+5-lost {
+			t.Errorf("%d lines were kept of %d, and %d counted", s.records, replicas*each+5, lost)
+		}
+	})
+}

@@ -139,10 +139,11 @@ func StartCollector(take func(context.Context, *telemetry.Batch) error) *Collect
 	return newCollector(take, slog.New(slog.DiscardHandler))
 }
 
-// Span, Record, Settle and Close are for tests.
+// Span, Record, Settle, Left and Close are for tests.
 func (c *collector) Span(s *telemetry.Span)     { c.span(s) }
 func (c *collector) Record(r *telemetry.Record) { c.record(r) }
 func (c *collector) Settle(ctx context.Context) { c.settle(ctx) }
+func (c *collector) Left() int64                { return c.left() }
 func (c *collector) Close()                     { c.close() }
 
 // HeatOf and DifferenceOf are for tests.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
@@ -60,13 +61,25 @@ func takeState(dir string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := lockFile(lock); err != nil {
+	if err := takeLock(lock); err != nil {
 		lock.Close()
 		return nil, fault.New(fault.CodeAlreadyRunning, "the application runs already").
 			Fix("use the one that runs (atoll ps), end it with atoll down, or start a copy beside it with atoll up --isolated").
 			Because(err)
 	}
 	return &state{dir: dir, lock: lock}, nil
+}
+
+// takeLock takes the lock. Of an Atoll that was killed while it started a process, that process has the lock for a moment more, until its program
+// is loaded; so one that is taken is tried again for half a second.
+func takeLock(lock *os.File) (err error) {
+	for range 10 {
+		if err = lockFile(lock); err == nil {
+			return nil
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	return err
 }
 
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }

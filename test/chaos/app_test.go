@@ -51,7 +51,7 @@ type app struct {
 	dir     string
 	gateway string
 	pid     int
-	killed  *exec.Cmd // of the tests that run Atoll in the foreground: it
+	killed  *exec.Cmd    // of the tests that run Atoll in the foreground: it
 	control *http.Client // speaks to the control socket
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,9 +102,17 @@ func (a *app) killAfter(t *testing.T, work func(context.Context, *client.Client,
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ready := false
 	defer func() {
+		if work != nil && !ready {
+			_ = cmd.Process.Signal(syscall.SIGQUIT) // so that it says what it waits for
+			<-time.After(2 * time.Second)
+		}
 		_ = cmd.Process.Kill() // SIGKILL
 		_ = cmd.Wait()         // it was killed
+		if work != nil && !ready {
+			t.Logf("Atoll said:\n%s", said.Bytes())
+		}
 	}()
 	if work == nil {
 		<-time.After(time.Duration(rand.IntN(600)) * time.Millisecond)
@@ -120,7 +129,7 @@ func (a *app) killAfter(t *testing.T, work func(context.Context, *client.Client,
 		return err == nil && usage.GRPC != "" && usage.HTTP != ""
 	})
 	defer c.Close()
-	a.killed = cmd
+	a.killed, ready = cmd, true
 	work(ctx, c, usage)
 }
 

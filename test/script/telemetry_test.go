@@ -176,7 +176,7 @@ func postOTLP(url string, request []byte) error {
 			return err
 		}
 		req.Header.Set("Content-Type", "application/x-protobuf")
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := (&http.Client{}).Do(req)
 		if err != nil {
 			return err
 		}
