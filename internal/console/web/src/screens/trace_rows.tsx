@@ -180,7 +180,7 @@ function Lane({ node: n, tree, w }: { node: Node; tree: Tree; w: Window }) {
   const x = (ns: number) => ((ns - w.from) / span) * 100;
   const box = (from: number, to: number) => {
     const left = Math.max(x(from), -1);
-    return { left: `${left}%`, width: `${Math.max(Math.min(x(to), 101) - left, 0)}%` };
+    return { left: `min(${left}%, calc(100% - 2px))`, width: `${Math.max(Math.min(x(to), 101) - left, 0)}%` };
   };
   const seen = (from: number, to: number) => to >= w.from && from <= w.to;
   const text = duration(n.span.duration_ns);
@@ -194,7 +194,7 @@ function Lane({ node: n, tree, w }: { node: Node; tree: Tree; w: Window }) {
         const at = moment(e.time);
         return seen(at, at) && <i key={`e${i}`} class={`tc-tick ${e.name === "exception" ? "bad" : ""}`} style={{ left: `${x(at)}%` }} title={e.name} />;
       })}
-      {n.records.slice(0, maxTicks).map((r, i) => {
+      {n.records.concat(n.near).slice(0, maxTicks).map((r, i) => {
         const at = moment(r.time);
         return seen(at, at) && <i key={`r${i}`} class={`tc-tick log ${r.level === "error" ? "bad" : ""}`} style={{ left: `${x(at)}%` }} title={`${r.level}: ${r.text}`} />;
       })}

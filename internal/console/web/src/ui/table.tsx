@@ -1,5 +1,6 @@
 // Tables, and lists of which only what can be seen is drawn.
 import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
+import { isValidElement } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { go, param, set } from "../url";
 
@@ -133,11 +134,14 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
   return (
     <div ref={box} class="virtual" role={role} aria-label={label} aria-rowcount={role === "treegrid" ? rows.length : undefined} aria-activedescendant={active} tabIndex={0} onScroll={read} onKeyDown={onKey}>
       <div class="virtual-all" role="presentation" style={{ height: `${rows.length * height}px` }}>
-        {rows.slice(first, last).map((row, i) => (
-          <div key={first + i} class="virtual-row" role="presentation" style={{ top: `${(first + i) * height}px` }}>
-            {render(row, first + i)}
-          </div>
-        ))}
+        {rows.slice(first, last).map((row, i) => {
+          const made = render(row, first + i);
+          return (
+            <div key={isValidElement(made) && made.key !== null ? made.key : first + i} class="virtual-row" role="presentation" style={{ top: `${(first + i) * height}px` }}>
+              {made}
+            </div>
+          );
+        })}
       </div>
     </div>
   );
