@@ -61,6 +61,14 @@ test("a step that Atoll itself saw long after its cause stays where it was", () 
   assert.equal(t.total / 1e6, 505);
 });
 
+test("a record without a span is told with the shortest span of its service that was under way", () => {
+  const at = (ms: number) => new Date(Date.UTC(2026, 0, 2, 3, 4, 5) + ms).toISOString();
+  const record = (service: string, ms: number, span_id = "") => ({ time: at(ms), service, level: "info" as const, text: `${service} ${ms}`, span_id });
+  const t = treeOf({ ...trace(span("root", "", 0, 100), span("a", "root", 10, 40), span("b", "root", 50, 90, { service: "other" })), records: [record("s", 20), record("s", 60), record("other", 95), record("s", 20, "b"), record("nobody", 20), record("gateway", 101), record("other", 5)] });
+  assert.deepEqual(t.nodes.map((n) => [n.span.span_id, n.near.map((r) => r.text), n.records.map((r) => r.text)]), [["root", ["s 60", "gateway 101"], []], ["a", ["s 20"], []], ["b", ["other 95"], ["s 20"]]]);
+  assert.deepEqual(t.records.map((r) => r.text), ["nobody 20", "other 5"]);
+});
+
 test("nanoseconds are not lost", () => {
   const a = { ...span("a", "", 0, 1), time: "2026-01-02T03:04:05.999999999Z", duration_ns: 3 };
   const b = { ...span("b", "a", 0, 1), time: "2026-01-02T03:04:06.000000001Z", duration_ns: 1 };

@@ -142,13 +142,14 @@ function Values({ rows, unit, name }: { rows: { name: string; value: number }[];
     { key: "name", head: "Series", cell: (r) => <code class="mt-series" title={r.name}>{r.name}</code>, sort: (r) => r.name },
     { key: "value", head: "Now", cell: (r) => format(r.value, unit), sort: (r) => r.value, num: true },
   ];
-  const shown = all ? rows : rows.slice(0, 10);
+  const sorted = rows.slice().sort((a, b) => b.value - a.value);
+  const shown = all ? sorted : sorted.slice(0, 10);
   return (
     <>
       <Table label="Values now" name={`values${name}`} cols={cols} rows={shown} id={(r) => r.name} />
       {rows.length > 10 && (
-        <button type="button" onClick={() => setAll(!all)}>
-          {all ? "Fewer" : `All ${rows.length}`}
+        <button type="button" class="mt-all" onClick={() => setAll(!all)}>
+          {all ? "Fewer" : `All ${rows.length} series`}
         </button>
       )}
     </>

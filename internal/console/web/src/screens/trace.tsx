@@ -35,6 +35,7 @@ function Shown({ trace, tree, again, loading }: { trace: Trace; tree: Tree; agai
   const win = windowOf(param("w"), tree.total);
   const errors = useMemo(() => tree.nodes.filter((n) => n.failed), [tree]);
   const services = useMemo(() => shares(tree), [tree]);
+  const waiting = 1 - services.reduce((sum, [, share]) => sum + share, 0);
   const root = tree.roots[0]!;
 
   const select = (n: Node | undefined) => {
@@ -65,7 +66,7 @@ function Shown({ trace, tree, again, loading }: { trace: Trace; tree: Tree; agai
     [tree, folded, selected, hits, errors],
   );
   const around = { from: new Date(Date.parse(tree.begin) - 60_000).toISOString(), to: new Date(Date.parse(tree.begin) + tree.total / 1e6 + 60_000).toISOString() };
-  const records = tree.nodes.reduce((n, x) => n + x.records.length, tree.records.length);
+  const records = tree.nodes.reduce((n, x) => n + x.records.length + x.near.length, tree.records.length);
   return (
     <Page
       title={
@@ -94,10 +95,12 @@ function Shown({ trace, tree, again, loading }: { trace: Trace; tree: Tree; agai
       <div class="tc-services">
         {services.map(([name, share]) => (
           <span key={name} class="nowrap">
-            <Service name={name} /> <span class="muted" title="Of the critical path">{share < 0.005 && share > 0 ? "<1" : Math.round(share * 100)} %</span>
+            <Service name={name} /> <span class="muted">{whole(share)}</span>
           </span>
         ))}
-        <span class="muted">of the critical path</span>
+        <span class="muted" title="Time that the services have on the critical path; in the rest none was at work, such as before an event is delivered or a step tried again.">
+          of the time{waiting >= 0.005 ? `, ${whole(waiting)} waiting` : ""}
+        </span>
       </div>
       <div class={`tc-body ${selected ? "with" : ""}`}>
         <Card flush>
@@ -181,17 +184,17 @@ function Find({ value, onEnter }: { value: string; onEnter: (back: boolean) => v
   );
 }
 
-/** shares are the services by how much of the critical path is theirs. */
+/** shares are the services by how much of the trace's time is theirs on the critical path. */
 function shares(tree: Tree): [string, number][] {
   const sums = new Map<string, number>();
-  let all = 0;
   for (const n of tree.nodes) {
     const own = criticalOf(n);
-    all += own;
     sums.set(n.span.service, (sums.get(n.span.service) ?? 0) + own);
   }
-  return [...sums].sort((a, b) => b[1] - a[1]).map(([name, sum]) => [name, all ? sum / all : 0]);
+  return [...sums].sort((a, b) => b[1] - a[1]).map(([name, sum]) => [name, sum / Math.max(tree.total, 1)]);
 }
+
+const whole = (share: number) => `${share < 0.005 && share > 0 ? "<1" : Math.round(share * 100)} %`;
 
 function windowOf(text: string, total: number): Window | undefined {
   const m = /^(\d+)~(\d+)$/.exec(text);

@@ -1,6 +1,6 @@
 // The waterfall: a treegrid of which only the rows that can be seen are drawn, and a small map of the whole trace above it.
-import type { TargetedKeyboardEvent } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { TargetedKeyboardEvent, VNode } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { theme } from "../theme";
 import { duration } from "../time";
 import { since, type Node, type Tree } from "../trace/model";
@@ -39,6 +39,16 @@ export function Waterfall({ tree, rows, folded, onFold, selected, onSelect, hits
     if (on) next.add(n.span.span_id);
     else next.delete(n.span.span_id);
     onFold(next);
+  };
+  // A row that is as it was is not made again while the reader scrolls: Preact leaves the same element alone.
+  const made = useMemo(() => new Map<Node, [string, VNode]>(), [tree, rows, folded, hits, w.from, w.to]);
+  const row = (n: Node, i: number) => {
+    const looks = `${n === selected} ${n === now}`;
+    const had = made.get(n);
+    if (had?.[0] === looks) return had[1];
+    const row = <Row key={n.index} node={n} i={i} tree={tree} w={w} on={n === selected} at={n === now} open={!folded.has(n.span.span_id)} hit={hits?.has(n)} onFold={fold} onSelect={onSelect} />;
+    made.set(n, [looks, row]);
+    return row;
   };
   const move = (n: Node | undefined) => {
     if (!n) return;
@@ -88,7 +98,7 @@ export function Waterfall({ tree, rows, folded, onFold, selected, onSelect, hits
           scrollTo={index >= 0 && (selected || at) ? index : undefined}
           active={now && `span-${now.index}`}
           onKey={onKey}
-          render={(n, i) => <Row key={n.index} node={n} i={i} tree={tree} w={w} on={n === selected} at={n === now} open={!folded.has(n.span.span_id)} hit={hits?.has(n)} onFold={fold} onSelect={onSelect} />}
+          render={row}
         />
       </div>
     </div>
@@ -170,7 +180,7 @@ function Lane({ node: n, tree, w }: { node: Node; tree: Tree; w: Window }) {
   const x = (ns: number) => ((ns - w.from) / span) * 100;
   const box = (from: number, to: number) => {
     const left = Math.max(x(from), -1);
-    return { left: `${left}%`, width: `${Math.max(Math.min(x(to), 101) - left, 0)}%` };
+    return { left: `min(${left}%, calc(100% - 2px))`, width: `${Math.max(Math.min(x(to), 101) - left, 0)}%` };
   };
   const seen = (from: number, to: number) => to >= w.from && from <= w.to;
   const text = duration(n.span.duration_ns);
@@ -184,11 +194,11 @@ function Lane({ node: n, tree, w }: { node: Node; tree: Tree; w: Window }) {
         const at = moment(e.time);
         return seen(at, at) && <i key={`e${i}`} class={`tc-tick ${e.name === "exception" ? "bad" : ""}`} style={{ left: `${x(at)}%` }} title={e.name} />;
       })}
-      {n.records.slice(0, maxTicks).map((r, i) => {
+      {n.records.concat(n.near).slice(0, maxTicks).map((r, i) => {
         const at = moment(r.time);
         return seen(at, at) && <i key={`r${i}`} class={`tc-tick log ${r.level === "error" ? "bad" : ""}`} style={{ left: `${x(at)}%` }} title={`${r.level}: ${r.text}`} />;
       })}
-      <span class="tc-took" style={right > 82 ? (x(n.from) > 14 ? { right: `${100 - Math.max(x(n.from), 0)}%` } : { right: "4px", color: "#0b1418", background: colorOf(n.span.service), borderRadius: "3px" }) : { left: `${Math.max(right, 0)}%` }}>
+      <span class={`tc-took ${right > 82 && x(n.from) <= 14 ? "in" : ""}`} style={right > 82 ? (x(n.from) > 14 ? { right: `${100 - Math.max(x(n.from), 0)}%` } : { background: colorOf(n.span.service) }) : { left: `${Math.max(right, 0)}%` }}>
         {text}
       </span>
     </>

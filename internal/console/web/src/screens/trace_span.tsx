@@ -14,6 +14,7 @@ export function SpanPanel({ node, tree, onClose }: { node: Node; tree: Tree; onC
   const critical = criticalOf(node);
   const events = s.events ?? [];
   const links = s.links ?? [];
+  const records = node.records.concat(node.near).sort((a, b) => (a.time < b.time ? -1 : 1));
   return (
     <aside class="card tc-side" aria-label="Span">
       <header>
@@ -86,8 +87,9 @@ export function SpanPanel({ node, tree, onClose }: { node: Node; tree: Tree; onC
           </div>
         ))}
       </Part>
-      <Part title={plural(node.records.length, "log record")} open show={node.records.length > 0}>
-        {node.records.slice(0, 200).map((r, i) => (
+      <Part title={plural(records.length, "log record")} open show={records.length > 0}>
+        {node.near.length > 0 && <p class="muted">{node.near.length === records.length ? "They name" : `${node.near.length} of them name`} no span: the service wrote them while this one was under way.</p>}
+        {records.slice(0, 200).map((r, i) => (
           <div key={i} class={`tc-event ${r.level === "error" ? "bad" : ""}`}>
             <Time at={r.time} millis /> <strong>{r.level}</strong>
             <div class="mono">{r.text}</div>

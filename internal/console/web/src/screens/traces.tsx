@@ -1,4 +1,4 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { q, type Problem } from "../api";
 import { useAsk, useLive } from "../live";
 import { bounds, clock, count, duration, moving, percent, plural, range, setRange } from "../time";
@@ -16,11 +16,14 @@ import "./traces.css";
 
 const roots = "not has parent";
 
-/** useFresh watches a path as long as the range of time moves and the reader wants that, and asks once otherwise. */
+/** useFresh watches a path as long as the range of time moves and the reader wants that, and asks once otherwise. What was there stays until the answer comes. */
 function useFresh<T>(live: boolean, watched: string | null, asked: string | null) {
   const a = useLive<T>(live ? watched : null);
   const b = useAsk<T>(live ? null : asked);
-  return live ? { ...a, loading: !a.data && !a.error, again: () => undefined } : b;
+  const now = live ? { ...a, loading: !a.data && !a.error, again: () => undefined } : b;
+  const last = useRef<T | undefined>(undefined);
+  if (now.data) last.current = now.data;
+  return { ...now, data: now.data ?? (now.error ? undefined : last.current) };
 }
 
 export default function Traces() {

@@ -17,6 +17,7 @@ export interface Node {
   failedBelow: boolean;
   critical: [from: number, to: number][]; // the parts that the trace took as long as it did for
   records: LogRecord[];
+  near: LogRecord[]; // that name no span, but were written by its service while it was under way
 }
 
 export interface Tree {
@@ -52,7 +53,7 @@ export function treeOf(trace: Trace): Tree {
   const origin = spans.map((s) => nanosOf(s.time)).reduce((a, b) => (b.seconds < a.seconds || (b.seconds === a.seconds && b.nanos < a.nanos) ? b : a), nanosOf(spans[0]?.time ?? ""));
   const all = spans.map((span, index): Node => {
     const from = since(origin, span.time);
-    return { span, index, parent: undefined, below: [], depth: 0, under: 0, from, to: from + Math.max(span.duration_ns, 0), moved: 0, orphan: false, failed: span.status === "error", failedBelow: false, critical: [], records: [] };
+    return { span, index, parent: undefined, below: [], depth: 0, under: 0, from, to: from + Math.max(span.duration_ns, 0), moved: 0, orphan: false, failed: span.status === "error", failedBelow: false, critical: [], records: [], near: [] };
   });
   const byID = new Map<string, Node>();
   for (const n of all) if (!byID.has(n.span.span_id)) byID.set(n.span.span_id, n);
@@ -71,8 +72,22 @@ export function treeOf(trace: Trace): Tree {
   const tree: Tree = { nodes, roots, byID, total, begin: spans[0]?.time ?? "", origin: moved, records: [] };
   for (const n of all) if (since(origin, n.span.time) === first + n.from && n.from === 0) tree.begin = n.span.time;
   findCritical(tree);
-  for (const r of trace.records ?? []) (byID.get(r.span_id ?? "")?.records ?? tree.records).push(r);
+  for (const r of trace.records ?? []) (byID.get(r.span_id ?? "")?.records ?? nearest(tree, r)?.near ?? tree.records).push(r);
   return tree;
+}
+
+const lateBy = 10e6; // nanoseconds after its end that what a span did may be written
+
+/** nearest is the shortest span of a record's service that was under way when it was written; of the gateway's, a span at the top. */
+function nearest(tree: Tree, r: LogRecord): Node | undefined {
+  const at = since(tree.origin, r.time);
+  const took = (n: Node) => n.to - n.from + (at > n.to ? lateBy : 0);
+  let best: Node | undefined;
+  for (const n of r.service === "gateway" ? tree.roots : tree.nodes) {
+    if (n.span.service !== r.service && r.service !== "gateway") continue;
+    if (at >= n.from && at <= n.to + lateBy && (!best || took(n) < took(best))) best = n;
+  }
+  return best;
 }
 
 function link(all: Node[], byID: Map<string, Node>): Node[] {
@@ -204,7 +219,7 @@ export function visible(tree: Tree, folded: ReadonlySet<string>): Node[] {
 export function textOf(n: Node): string {
   const s = n.span;
   const attributes = (a: Record<string, unknown> | undefined) => Object.entries(a ?? {}).map(([k, v]) => `${k}=${typeof v === "object" ? JSON.stringify(v) : v}`);
-  return [s.service, s.name, s.kind, s.status, s.status_text, s.span_id, ...attributes(s.attributes), ...(s.events ?? []).map((e) => e.name), ...n.records.map((r) => r.text)].join("\n").toLowerCase();
+  return [s.service, s.name, s.kind, s.status, s.status_text, s.span_id, ...attributes(s.attributes), ...(s.events ?? []).map((e) => e.name), ...n.records.map((r) => r.text), ...n.near.map((r) => r.text)].join("\n").toLowerCase();
 }
 
 /** Pair is a place in two traces: the path of services and names to it, and the spans that both have there. */

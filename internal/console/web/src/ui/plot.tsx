@@ -56,7 +56,7 @@ export function Plot({ times, lines, unit = "", height = 160, label, bars }: { t
           cursor: { y: false, drag: { x: true, y: false }, points: { size: 6 } },
           scales: { y: { range: (_u, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.08 : 1] } },
           axes: [
-            { ...axis, space: 70, values: (_u, ticks) => ticks.map((t) => short(t, times)) },
+            { ...axis, space: 70, size: 28, values: (_u, ticks) => ticks.map((t) => short(t, times)) },
             { ...axis, size: 62, values: (_u, ticks) => ticks.map((v) => format(v, unit)) },
           ],
           series: [
@@ -79,6 +79,7 @@ export function Plot({ times, lines, unit = "", height = 160, label, bars }: { t
         [times, ...lines.map((l) => l.values)] as uPlot.AlignedData,
         box,
       );
+      say(plot.current, box, lines, unit);
     });
     return () => {
       gone = true;
@@ -100,7 +101,7 @@ function say(u: uPlot, box: HTMLElement, lines: Line[], unit: Unit) {
   const tip = box.nextElementSibling as HTMLElement;
   const i = u.cursor.idx;
   if (i === null || i === undefined) {
-    tip.replaceChildren();
+    legend(tip, lines);
     return;
   }
   const at = new Date(u.data[0]![i]! * 1000);
@@ -118,6 +119,21 @@ function say(u: uPlot, box: HTMLElement, lines: Line[], unit: Unit) {
       return span;
     });
   tip.replaceChildren(Object.assign(document.createElement("time"), { textContent: clock(at), title: utc(at) }), ...items);
+}
+
+/** legend tells which line is which, while there is no cursor. */
+function legend(tip: HTMLElement, lines: Line[]) {
+  const shown = lines.length > 1 ? lines.slice(0, 8) : [];
+  const items: (HTMLElement | string)[] = shown.map((l, n) => {
+    const span = document.createElement("span");
+    const dot = document.createElement("i");
+    dot.className = "dot";
+    dot.style.background = l.color ?? palette[n % palette.length]!;
+    span.append(dot, l.label);
+    return span;
+  });
+  if (lines.length > shown.length && shown.length) items.push(`and ${lines.length - shown.length} more`);
+  tip.replaceChildren(...items);
 }
 
 function short(t: number, times: number[]): string {

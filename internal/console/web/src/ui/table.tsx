@@ -1,5 +1,6 @@
 // Tables, and lists of which only what can be seen is drawn.
 import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
+import { isValidElement } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { go, param, set } from "../url";
 
@@ -80,6 +81,8 @@ function onKey(e: TargetedKeyboardEvent<HTMLElement>, to: string) {
   }
 }
 
+const ahead = 6; // rows that are drawn beyond what can be seen, on each side
+
 /** Virtual shows a long list of rows of one height, of which only those that can be seen are drawn. */
 export function Virtual<T>({ rows, height, render, label, stick, onStick, role = "list", scrollTo, active, onKey }: {
   rows: readonly T[];
@@ -105,7 +108,9 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
     lastTop.current = b.scrollTop;
     if (end !== atEnd.current) onStick?.(end);
     atEnd.current = end;
-    setView({ top: b.scrollTop, size: b.clientHeight });
+    // Drawn anew every few rows only: there are some more than can be seen.
+    const top = Math.floor(b.scrollTop / height / ahead) * height * ahead;
+    setView((v) => (v.top === top && v.size === b.clientHeight ? v : { top, size: b.clientHeight }));
   };
   useEffect(() => {
     const watch = new ResizeObserver(read);
@@ -124,14 +129,19 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
     if (scrollTo * height < b.scrollTop) b.scrollTop = scrollTo * height;
     else if ((scrollTo + 1) * height > b.scrollTop + b.clientHeight) b.scrollTop = (scrollTo + 1) * height - b.clientHeight;
   }, [scrollTo]);
-  const first = Math.max(0, Math.floor(view.top / height) - 10);
-  const last = Math.min(rows.length, Math.ceil((view.top + view.size) / height) + 10);
+  const first = Math.max(0, Math.floor(view.top / height) - ahead);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.size) / height) + 2 * ahead);
   return (
     <div ref={box} class="virtual" role={role} aria-label={label} aria-rowcount={role === "treegrid" ? rows.length : undefined} aria-activedescendant={active} tabIndex={0} onScroll={read} onKeyDown={onKey}>
       <div class="virtual-all" role="presentation" style={{ height: `${rows.length * height}px` }}>
-        <div role="presentation" style={{ transform: `translateY(${first * height}px)` }}>
-          {rows.slice(first, last).map((row, i) => render(row, first + i))}
-        </div>
+        {rows.slice(first, last).map((row, i) => {
+          const made = render(row, first + i);
+          return (
+            <div key={isValidElement(made) && made.key !== null ? made.key : first + i} class="virtual-row" role="presentation" style={{ top: `${(first + i) * height}px` }}>
+              {made}
+            </div>
+          );
+        })}
       </div>
     </div>
   );
