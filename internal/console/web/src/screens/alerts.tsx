@@ -75,7 +75,7 @@ function Now({ d, silences, onSilence }: { d: AlertsShape; silences: Silence[]; 
             {plural(d.rules.length, "rule")} {d.rules.length === 1 ? "is" : "are"} asked again and again.{" "}
             {d.receivers.length === 0 ? (
               <>
-                Nobody is told when one fires: name a receiver under <code>alerts:</code> in atoll.yaml.
+                Nobody is told when one fires: name a receiver under <code>alerting:</code> in atoll.yaml.
               </>
             ) : (
               `${plural(d.receivers.length, "receiver")} ${d.receivers.length === 1 ? "is" : "are"} told when one fires.`
@@ -160,7 +160,7 @@ function about(a: Alert, rule?: AlertRule): [string, string][] {
   const { service, saga, messaging_consumer_group_name: sub } = a.labels;
   if (a.alert === "parked-sagas" && saga) links.push(["Parked instances", href("/sagas", { saga, state: "parked" })]);
   else if (saga) links.push(["Instances", href("/sagas", { saga })]);
-  if (sub) links.push(a.alert === "dead-letters" ? ["Dead letters", href("/events", { tab: "dead", sub })] : ["Subscriptions", href("/events", { tab: "subscriptions" })]);
+  if (sub) links.push(a.alert === "dead-letters" ? ["Dead letters", href("/events", { tab: "dead", subscription: sub })] : ["Subscriptions", href("/events", { tab: "subscriptions" })]);
   if (service) {
     links.push(["Service", href("/service/" + encodeURIComponent(service))]);
     links.push(["Its errors", href("/logs", { q: "level >= warn", service })]);
@@ -174,7 +174,7 @@ const queryLink = (r: AlertRule): [string, string][] => {
   if (!r.query) return [];
   if (r.source === "logs") return [["Query", href("/logs", { q: r.query })]];
   if (r.source === "spans") return [["Query", href("/traces", { q: r.query })]];
-  return r.source === "metrics" ? [["Metric", href("/metrics", { q: r.query })]] : [];
+  return r.source === "metrics" ? [["Metric", href("/metrics", { e: r.query })]] : [];
 };
 
 const limit = (r: AlertRule) => (r.unit === "share" ? `${((r.threshold ?? 0) * 100).toPrecision(3).replace(/\.?0+$/, "")} %` : `${r.threshold ?? 0}${r.unit === "seconds" ? " s" : ""}`);
@@ -285,7 +285,7 @@ function Rule({ r, onClose }: { r: AlertRule; onClose: () => void }) {
                 cols={[
                   { key: "wrong", head: "State", cell: (x) => (x.wrong ? <Mark tone="bad">wrong</Mark> : <Mark tone="ok">fine</Mark>) },
                   { key: "value", head: "Value", num: true, cell: (x) => x.value_text },
-                  { key: "labels", head: "Of", cell: (x) => Object.entries(x.labels).filter(([k]) => k !== "alertname").map(([k, v]) => `${k}=${v}`).join(" ") || "all" },
+                  { key: "labels", head: "Of", cell: (x) => Object.entries(x.labels).filter(([k]) => !["alertname", "alert", "severity"].includes(k)).map(([k, v]) => `${k}=${v}`).join(" ") || "all" },
                   { key: "summary", head: "It would say", min: "s", cell: (x) => <span class={x.wrong ? "" : "muted"}>{x.summary}</span> },
                 ]}
               />
@@ -302,7 +302,7 @@ function Receivers({ d }: { d: AlertsShape }) {
     return (
       <Card>
         <Empty title="Nobody is told">
-          Alerts are shown here, and nowhere else. A receiver under <code>alerts:</code> in atoll.yaml, such as a webhook or a mail address, is told when one fires; <code>atoll explain alerts</code> says how.
+          Alerts are shown here, and nowhere else. Add <code>{"alerting: {notify: [{webhook: https://hooks.example/alerts}]}"}</code> to atoll.yaml, or slack or email in the place of webhook.
         </Empty>
       </Card>
     );
@@ -387,7 +387,7 @@ function Silences({ list, onMake }: { list: Silence[]; onMake: () => void }) {
           { key: "until", head: "Until", num: true, cell: (s) => <Time at={s.until} /> },
           { key: "by", head: "By", min: "s", cell: (s) => s.by },
           { key: "comment", head: "Why", min: "m", cell: (s) => <div class="two-lines">{s.comment ?? ""}</div> },
-          { key: "end", head: "", num: true, cell: (s) => (s.state === "active" ? <button type="button" class="quiet" aria-label={`End the silence of ${s.matchers.join(" ")}`} onClick={() => setEnd(s)}>End</button> : null) },
+          { key: "end", head: "Act", num: true, cell: (s) => (s.state === "active" ? <button type="button" class="quiet" aria-label={`End the silence of ${s.matchers.join(" ")}`} onClick={() => setEnd(s)}>End</button> : null) },
         ]}
       />
       {end && (

@@ -21,7 +21,7 @@ interface Letters {
 type What = { do: "replay" | "drop"; offsets?: number[]; n: number };
 
 export function Dead({ bus }: { bus?: Bus }) {
-  const sub = param("sub");
+  const sub = param("subscription");
   const topic = param("topic");
   const first = useLive<Letters>("2s /v1/bus/dead" + q({ subscription: sub, topic, limit: page }));
   const [more, setMore] = useState<Letters & { error?: Problem }>();
@@ -56,7 +56,7 @@ export function Dead({ bus }: { bus?: Bus }) {
       title="Dead letters"
       actions={
         <div class="events-filter">
-          <select aria-label="Subscription" value={sub} onChange={(e) => set({ sub: e.currentTarget.value })}>
+          <select aria-label="Subscription" value={sub} onChange={(e) => set({ subscription: e.currentTarget.value })}>
             <option value="">all subscriptions</option>
             {[...new Set([...subs, ...(sub ? [sub] : [])])].map((s) => (
               <option key={s}>{s}</option>
@@ -100,7 +100,7 @@ export function Dead({ bus }: { bus?: Bus }) {
           rows.length === 0 ? (
             <Empty title={sub || topic ? "No dead letter fits" : "There is no dead letter"}>
               {sub || topic ? (
-                <button type="button" onClick={() => set({ sub: undefined, topic: undefined })}>
+                <button type="button" onClick={() => set({ subscription: undefined, topic: undefined })}>
                   Show all
                 </button>
               ) : (

@@ -32,7 +32,10 @@ export default function SagaScreen({ arg }: { arg: string }) {
       title={d ? d.saga : "Saga"}
       sub={
         <>
-          <a href={href("/sagas", d && { saga: d.saga })}>Sagas</a> / <span class="mono">{arg}</span> <Copy text={arg} />
+          <a class="saga-up" href={href("/sagas", d && { saga: d.saga })}>
+            Sagas
+          </a>{" "}
+          / <span class="mono">{arg}</span> <Copy text={arg} />
         </>
       }
       actions={d && <Actions d={d} />}

@@ -27,7 +27,7 @@ export default function Sagas() {
             return (
               <Card>
                 <Empty title="There is no saga yet">
-                  Write one into a file that <code>sagas:</code> of atoll.yaml names; <code>atoll explain saga</code> says how one looks. It appears here by itself.
+                  Write one into <code>sagas/order.yaml</code>, and add <code>{'sagas: ["sagas/*.yaml"]'}</code> to atoll.yaml. It appears here by itself.
                 </Empty>
               </Card>
             );
