@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { del, post } from "../api";
 import { useLive } from "../live";
 import { operator } from "../operator";
-import { count, plural, spanText } from "../time";
+import { clock, count, plural, spanText } from "../time";
 import { href, param, set } from "../url";
 import { Answer, Card, Dialog, Empty, Mark, Page, Service, Tabs, Time, type Tone } from "../ui/basic";
 import { notify } from "../ui/notices";
@@ -438,7 +438,7 @@ function Quiet({ matchers, alerts, onClose }: { matchers: string[]; alerts: Aler
       onClose={onClose}
       does={async (comment) => {
         const s = await post<Silence>("/v1/silences", { matchers: list, for: lasts, by: operator.value, comment: comment || undefined });
-        notify("Silenced", `until ${new Date(s.until).toLocaleString()}`);
+        notify("Silenced", `until ${clock(new Date(s.until))}`);
         set({ tab: "silences" });
       }}
     >

@@ -56,7 +56,7 @@ function Instance({ d }: { d: SagaDetail }) {
       {d.state === "parked" && <Parked d={d} />}
       {d.state !== "parked" && d.error && (
         <p class="saga-error">
-          <Mark tone={d.state === "compensated" ? "off" : "warn"}>{d.error.step ?? "error"}</Mark> {d.error.text}
+          <Mark tone={d.state === "compensated" ? "off" : "warn"}>{d.error.step ?? (d.compensating ? "goes back" : "error")}</Mark> {d.error.text}
         </p>
       )}
       <Facts d={d} />
@@ -344,7 +344,7 @@ function Timeline({ d, only }: { d: SagaDetail; only: string }) {
                 const left = place(end - (r.took_ms ?? 0));
                 return (
                   <span class="saga-bar" aria-hidden="true">
-                    <i class={kindTone[r.kind] ?? "off"} style={{ left: `${left}%`, width: `${Math.max(0, place(end) - left)}%` }} />
+                    <i class={kindTone[r.kind] ?? "off"} style={{ left: `min(${left}%, calc(100% - 3px))`, width: `${Math.max(0, place(end) - left)}%` }} />
                   </span>
                 );
               },
