@@ -130,7 +130,7 @@ function Frame() {
           {app.data?.copy && <span class="tag">copy {app.data.copy}</span>}
           {app.data && app.data.state !== "running" && <Mark tone="busy">{app.data.state}</Mark>}
           <span class="grow" />
-          <button type="button" class="jump" aria-label="Jump to a service, a screen or a trace" onClick={() => (jumpOpen.value = true)}>
+          <button type="button" class="jump" onClick={() => (jumpOpen.value = true)}>
             <span>Jump to …</span> <kbd>Ctrl K</kbd>
           </button>
           <RangePicker />

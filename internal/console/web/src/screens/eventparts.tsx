@@ -48,7 +48,7 @@ export function EventView({ event: e }: { event: CloudEvent }) {
           <Copy text={JSON.stringify(e, null, 2)} label="Copy the event" />
         </div>
       </div>
-      {e.data !== undefined ? <Json value={e.data} /> : e.data_base64 ? <pre>{e.data_base64}</pre> : <p class="muted">It has none.</p>}
+      {e.data !== undefined ? <Json value={text} /> : e.data_base64 ? <pre>{e.data_base64}</pre> : <p class="muted">It has none.</p>}
     </div>
   );
 }

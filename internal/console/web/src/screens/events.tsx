@@ -15,11 +15,11 @@ import { Webhooks } from "./webhooks";
 import { Confirm } from "./sagaparts";
 import "./events.css";
 
-type Tab = "topics" | "subscriptions" | "dead" | "delayed" | "webhooks" | "stored";
+type Tab = "topics" | "subscriptions" | "dead" | "delayed" | "webhooks" | "events";
 
 export default function Events() {
   const bus = useLive<Bus>("1s /v1/bus");
-  const tab = (["topics", "subscriptions", "dead", "delayed", "webhooks", "stored"] as Tab[]).find((t) => t === param("tab")) ?? "topics";
+  const tab = (["topics", "subscriptions", "dead", "delayed", "webhooks", "events"] as Tab[]).find((t) => t === param("tab")) ?? "topics";
   const n = (x: number | undefined, bad = false) => (x ? <span class={`badge ${bad ? "bad" : ""}`}>{count(x)}</span> : null);
   const b = bus.data;
   const late = b?.subscriptions.filter((s) => s.state !== "delivering" || s.failing > 0).length;
@@ -29,18 +29,18 @@ export default function Events() {
     ["dead", <>Dead letters {n(b?.dead, true)}</>],
     ["delayed", <>Delayed {n(b?.delayed)}</>],
     ["webhooks", "Webhooks"],
-    ["stored", "Stored events"],
+    ["events", "Stored events"],
   ] as const;
   return (
     <Page title="Events" sub={b && `${plural(b.log.events, "event")} kept, ${bytes(b.log.bytes)}${b.topics.length ? `, ${rate(b.topics.reduce((x, t) => x + t.rate, 0))} a second now` : ""}`}>
-      <Tabs label="What of the events" tabs={tabs} now={tab} onPick={(t) => set({ tab: t === "topics" ? undefined : t, offset: undefined, topic: undefined, sub: undefined })} />
+      <Tabs label="What of the events" tabs={tabs} now={tab} onPick={(t) => set({ tab: t === "topics" ? undefined : t, offset: undefined, topic: undefined, subscription: undefined })} />
       <div role="tabpanel" aria-label={tab} class="events-panel">
         {tab === "topics" && <Answer of={bus} rows={6}>{(b) => <Topics topics={b.topics} />}</Answer>}
         {tab === "subscriptions" && <Answer of={bus} rows={6}>{(b) => <Subscriptions bus={b} />}</Answer>}
         {tab === "dead" && <Dead bus={b} />}
         {tab === "delayed" && <Delayed n={b?.delayed ?? 0} />}
         {tab === "webhooks" && <Webhooks />}
-        {tab === "stored" && <Stored topics={b?.topics.map((t) => t.topic) ?? []} />}
+        {tab === "events" && <Stored topics={b?.topics.map((t) => t.topic) ?? []} />}
       </div>
     </Page>
   );
@@ -66,7 +66,7 @@ function Topics({ topics }: { topics: Topic[] }) {
         label="Topics"
         rows={topics}
         id={(t) => t.topic}
-        link={(t) => href("/events", { tab: "stored", topic: t.topic })}
+        link={(t) => href("/events", { tab: "events", topic: t.topic })}
         cols={[
           {
             key: "topic",
@@ -74,7 +74,7 @@ function Topics({ topics }: { topics: Topic[] }) {
             sort: (t) => t.topic,
             cell: (t) => (
               <div class="events-topic">
-                <a href={href("/events", { tab: "stored", topic: t.topic })}>{t.topic}</a>
+                <a href={href("/events", { tab: "events", topic: t.topic })}>{t.topic}</a>
                 <small class="muted">{t.summary}</small>
               </div>
             ),
@@ -131,10 +131,10 @@ function Subscriptions({ bus }: { bus: Bus }) {
           { key: "failing", head: "Failing", num: true, sort: (s) => s.failing, cell: (s) => (s.failing ? <a class="bad-text" href={href("/logs", { service: s.subscription.split("/")[0], level: "error,warn" })}>{s.failing}</a> : <span class="muted">0</span>) },
           { key: "rate", head: "Rate", num: true, min: "m", sort: (s) => s.rate, cell: (s) => (s.rate > 0 ? `${rate(s.rate)}/s` : <span class="muted">0</span>) },
           { key: "accepted", head: "Accepted", num: true, min: "m", sort: (s) => s.accepted, cell: (s) => <span title={`${count(s.attempts)} attempts, ${count(s.failed)} of them failed, since Atoll started`}>{count(s.accepted)}</span> },
-          { key: "dead", head: "Dead", num: true, sort: (s) => s.dead, cell: (s) => (s.dead ? <a class="bad-text" href={href("/events", { tab: "dead", sub: s.subscription })}>{count(s.dead)}</a> : <span class="muted">0</span>) },
+          { key: "dead", head: "Dead", num: true, sort: (s) => s.dead, cell: (s) => (s.dead ? <a class="bad-text" href={href("/events", { tab: "dead", subscription: s.subscription })}>{count(s.dead)}</a> : <span class="muted">0</span>) },
           {
             key: "act",
-            head: "",
+            head: "Act",
             num: true,
             cell: (s) => (
               <button type="button" class="quiet" aria-label={`Replay to ${s.subscription}`} onClick={() => setAgain(s)}>

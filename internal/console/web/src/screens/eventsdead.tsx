@@ -21,7 +21,7 @@ interface Letters {
 type What = { do: "replay" | "drop"; offsets?: number[]; n: number };
 
 export function Dead({ bus }: { bus?: Bus }) {
-  const sub = param("sub");
+  const sub = param("subscription");
   const topic = param("topic");
   const first = useLive<Letters>("2s /v1/bus/dead" + q({ subscription: sub, topic, limit: page }));
   const [more, setMore] = useState<Letters & { error?: Problem }>();
@@ -56,7 +56,7 @@ export function Dead({ bus }: { bus?: Bus }) {
       title="Dead letters"
       actions={
         <div class="events-filter">
-          <select aria-label="Subscription" value={sub} onChange={(e) => set({ sub: e.currentTarget.value })}>
+          <select aria-label="Subscription" value={sub} onChange={(e) => set({ subscription: e.currentTarget.value })}>
             <option value="">all subscriptions</option>
             {[...new Set([...subs, ...(sub ? [sub] : [])])].map((s) => (
               <option key={s}>{s}</option>
@@ -100,7 +100,7 @@ export function Dead({ bus }: { bus?: Bus }) {
           rows.length === 0 ? (
             <Empty title={sub || topic ? "No dead letter fits" : "There is no dead letter"}>
               {sub || topic ? (
-                <button type="button" onClick={() => set({ sub: undefined, topic: undefined })}>
+                <button type="button" onClick={() => set({ subscription: undefined, topic: undefined })}>
                   Show all
                 </button>
               ) : (
@@ -169,8 +169,19 @@ export function Dead({ bus }: { bus?: Bus }) {
 
 const last = (d: DeadLetter) => {
   const a = d.attempts?.at(-1);
-  return a ? [a.status, a.text].filter(Boolean).join(" ") : "";
+  return a ? [a.status, said(a.text)].filter(Boolean).join(" ") : "";
 };
+
+/** said is what an answer says to a person: of a problem document its detail. */
+function said(text = ""): string {
+  if (!text.startsWith("{")) return text;
+  try {
+    const p = JSON.parse(text) as Record<string, unknown>;
+    return String(p.detail ?? p.error ?? p.message ?? p.title ?? text);
+  } catch {
+    return text;
+  }
+}
 
 /** Letter is one dead letter: why it died, its event, and its data to be mended. */
 function Letter({ offset, onClose, onDo }: { offset: string; onClose: () => void; onDo: (w: What) => void }) {
@@ -224,8 +235,8 @@ function Letter({ offset, onClose, onDo }: { offset: string; onClose: () => void
                 id={(a) => String(a.i)}
                 cols={[
                   { key: "time", head: "Time", cell: (a) => <Time at={a.time} millis /> },
-                  { key: "status", head: "Answer", cell: (a) => <span class="events-said">{a.status ? <b class="bad-text">{a.status} </b> : null}{a.text}</span> },
-                  { key: "replica", head: "Replica", min: "s", cell: (a) => a.replica ?? "–" },
+                  { key: "status", head: "Answer", cell: (a) => <span class="events-said" title={a.text}>{a.status ? <b class="bad-text">{a.status} </b> : null}{said(a.text)}</span> },
+                  { key: "replica", head: "Replica", min: "s", cell: (a) => <span class="nowrap">{a.replica ?? "–"}</span> },
                   { key: "took", head: "Took", num: true, cell: (a) => duration(a.took_ms * 1e6) },
                 ]}
               />

@@ -46,7 +46,7 @@ export function Delayed({ n }: { n: number }) {
                   { key: "in", head: "In", num: true, cell: (e) => (e.due ? (+new Date(e.due) > Date.now() ? spanText((+new Date(e.due) - Date.now()) * 1e6) : "now") : "–") },
                   { key: "key", head: "Key", min: "s", cell: (e) => <span class="mono">{e.key ?? "–"}</span> },
                   { key: "by", head: "Publisher", min: "s", cell: (e) => e.publisher ?? "–" },
-                  { key: "drop", head: "", num: true, cell: (e) => <button type="button" class="quiet" aria-label={`Drop event ${e.event.id}`} onClick={() => setDrop(e)}>Drop</button> },
+                  { key: "drop", head: "Act", num: true, cell: (e) => <button type="button" class="quiet" aria-label={`Drop event ${e.event.id}`} onClick={() => setDrop(e)}>Drop</button> },
                 ]}
               />
               {next ? (

@@ -109,9 +109,9 @@ export function Stored({ topics }: { topics: string[] }) {
             cols={[
               { key: "stored", head: "Stored", cell: (e) => <Time at={e.stored} millis /> },
               { key: "topic", head: "Topic", cell: (e) => <button type="button" class="events-open" onClick={() => set({ offset: String(e.offset) })}>{e.topic}</button> },
-              { key: "data", head: "Data", cell: (e) => <code class="events-data-line">{e.event.data !== undefined ? JSON.stringify(e.event.data).slice(0, 300) : e.event.data_base64 ? "binary" : "–"}</code> },
+              { key: "data", head: "Data", min: "s", cell: (e) => <code class="events-data-line">{e.event.data !== undefined ? JSON.stringify(e.event.data).slice(0, 300) : e.event.data_base64 ? "binary" : "–"}</code> },
               { key: "key", head: "Key", min: "m", cell: (e) => <span class="mono events-id cut">{e.key ?? "–"}</span> },
-              { key: "by", head: "Publisher", min: "s", cell: (e) => e.publisher ?? "–" },
+              { key: "by", head: "Publisher", cell: (e) => e.publisher ?? "–" },
               { key: "offset", head: "Offset", num: true, min: "m", cell: (e) => e.offset },
             ]}
           />

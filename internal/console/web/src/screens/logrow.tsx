@@ -138,7 +138,7 @@ function Whole({ record: r, onOpen }: { record: LogRecord; onOpen: (line: Shown)
       {fields.length > 0 && <Fields of={Object.fromEntries(fields)} />}
       <div class="actions">
         {r.trace_id && (
-          <a href={href("/trace/" + r.trace_id, { span: r.span_id })}>
+          <a href={href("/trace/" + r.trace_id, { s: r.span_id })}>
             Its trace →
           </a>
         )}

@@ -238,6 +238,7 @@ function Search({ where, then, open, onOpen, onError }: { where: string; then: s
 function Lines({ rows, day, open, onOpen, more, loading, full }: { rows: LogRecord[]; day: boolean; open: string; onOpen: (line: Shown) => void; more?: () => void; loading: boolean; full: boolean }) {
   const box = useRef<HTMLDivElement>(null);
   const [at, setAt] = useState<number>();
+  const cursor = useRef(-1);
   useEffect(() => {
     if (at === undefined) return;
     const frame = requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-i="${at}"]`)?.focus({ preventScroll: true }));
@@ -247,12 +248,12 @@ function Lines({ rows, day, open, onOpen, more, loading, full }: { rows: LogReco
     const by = e.key === "ArrowDown" || e.key === "j" ? 1 : e.key === "ArrowUp" || e.key === "k" ? -1 : e.key === "PageDown" ? 20 : e.key === "PageUp" ? -20 : 0;
     if (!by) return;
     e.preventDefault();
-    const focused = (e.target as HTMLElement).dataset?.i;
-    const from = focused !== undefined ? Number(focused) : (at ?? -1);
-    setAt(Math.min(Math.max(from + by, 0), rows.length - 1));
+    // Keys come faster than frames: the place is kept here, not where the focus is by now.
+    cursor.current = Math.min(Math.max(cursor.current + by, 0), rows.length - 1);
+    setAt(cursor.current);
   };
   return (
-    <div ref={box} class="logs-lines" onKeyDown={onKey}>
+    <div ref={box} class="logs-lines" onKeyDown={onKey} onClick={(e) => (cursor.current = Number((e.target as Element).closest<HTMLElement>("[data-i]")?.dataset.i ?? cursor.current))}>
       <Virtual rows={rows} height={24} scrollTo={at} label="Lines, the newest first" render={(r, i) => <Row key={i} line={r} index={i} day={day} open={keyOf(r) === open} onOpen={onOpen} />} />
       <div class="logs-more">
         {more ? (

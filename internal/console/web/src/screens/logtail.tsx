@@ -8,7 +8,7 @@ import type { Line } from "../types";
 import { keyOf, Row, type Shown } from "./logrow";
 
 const most = 20_000; // lines that are kept
-const seldom = 40; // milliseconds from one drawing to the next, at least; a slow browser draws less often
+const seldom = 80; // milliseconds from one drawing to the next, at least; a slow browser draws less often
 const spare = 2_000; // more than these are gathered before the oldest are let go, so that it is seldom
 
 interface Kept {

@@ -32,7 +32,10 @@ export default function SagaScreen({ arg }: { arg: string }) {
       title={d ? d.saga : "Saga"}
       sub={
         <>
-          <a href={href("/sagas", d && { saga: d.saga })}>Sagas</a> / <span class="mono">{arg}</span> <Copy text={arg} />
+          <a class="saga-up" href={href("/sagas", d && { saga: d.saga })}>
+            Sagas
+          </a>{" "}
+          / <span class="mono">{arg}</span> <Copy text={arg} />
         </>
       }
       actions={d && <Actions d={d} />}
@@ -53,7 +56,7 @@ function Instance({ d }: { d: SagaDetail }) {
       {d.state === "parked" && <Parked d={d} />}
       {d.state !== "parked" && d.error && (
         <p class="saga-error">
-          <Mark tone={d.state === "compensated" ? "off" : "warn"}>{d.error.step ?? "error"}</Mark> {d.error.text}
+          <Mark tone={d.state === "compensated" ? "off" : "warn"}>{d.error.step ?? (d.compensating ? "goes back" : "error")}</Mark> {d.error.text}
         </p>
       )}
       <Facts d={d} />
@@ -341,7 +344,7 @@ function Timeline({ d, only }: { d: SagaDetail; only: string }) {
                 const left = place(end - (r.took_ms ?? 0));
                 return (
                   <span class="saga-bar" aria-hidden="true">
-                    <i class={kindTone[r.kind] ?? "off"} style={{ left: `${left}%`, width: `${Math.max(0, place(end) - left)}%` }} />
+                    <i class={kindTone[r.kind] ?? "off"} style={{ left: `min(${left}%, calc(100% - 3px))`, width: `${Math.max(0, place(end) - left)}%` }} />
                   </span>
                 );
               },

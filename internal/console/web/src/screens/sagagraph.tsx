@@ -56,7 +56,7 @@ export default function Graph({ steps, back, chosen, onPick }: { steps: SagaStep
           const a = by.get(from);
           const b = by.get(to);
           const lit = reached(a) && reached(b);
-          const undone = back && lit && (b?.state === "undone" || b?.state === "undoing");
+          const undone = back && lit && (a?.state === "undone" || a?.state === "undoing");
           return <path key={`${from}>${to}`} class={`saga-edge ${lit ? "lit" : ""} ${undone ? "back" : ""}`} d={path} marker-end={undone ? undefined : "url(#saga-tip)"} marker-start={undone ? "url(#saga-tip)" : undefined} />;
         })}
         {steps.map((s) => {

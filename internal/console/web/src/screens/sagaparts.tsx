@@ -71,7 +71,7 @@ export function Confirm({ title, verb, danger, reason, onClose, does, ready = tr
           <>
             <label class="field">
               Reason, for the history{reason === "optional" ? " (may be empty)" : ""}
-              <input value={why} required={reason === "wanted"} maxLength={1000} placeholder="the processor shows no charge" onInput={(e) => setWhy(e.currentTarget.value)} />
+              <input value={why} required={reason === "wanted"} maxLength={1000} onInput={(e) => setWhy(e.currentTarget.value)} />
             </label>
             <label class="field">
               Your name

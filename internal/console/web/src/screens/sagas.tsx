@@ -6,7 +6,7 @@ import { useKeys } from "../keys";
 import { operator } from "../operator";
 import { bounds, count, duration, plural, range, rangeText } from "../time";
 import { go, href, param, set } from "../url";
-import { Answer, Card, Dialog, Empty, Failed, Loading, Page, Time } from "../ui/basic";
+import { Answer, Card, Dialog, Empty, Failed, Loading, Page, sentence, Time } from "../ui/basic";
 import { notify } from "../ui/notices";
 import { Table, type Col } from "../ui/table";
 import type { Saga, SagaActed, SagaDetail, SagaInstance } from "../types";
@@ -27,7 +27,7 @@ export default function Sagas() {
             return (
               <Card>
                 <Empty title="There is no saga yet">
-                  Write one into a file that <code>sagas:</code> of atoll.yaml names; <code>atoll explain saga</code> says how one looks. It appears here by itself.
+                  Write one into <code>sagas/order.yaml</code>, and add <code>{'sagas: ["sagas/*.yaml"]'}</code> to atoll.yaml. It appears here by itself.
                 </Empty>
               </Card>
             );
@@ -196,7 +196,7 @@ function Instances({ sagas }: { sagas: Saga[] }) {
           ) : (
             <>
               <Table label="Instances" rows={rows} id={(r) => r.id} link={(r) => href("/saga/" + r.id)} cols={cols(picked, setPicked, open)} />
-              {(next || older?.loading || f.saga) && (
+              {(next || older?.loading || (f.saga && open.length > 0 && picked.size === 0)) && (
                 <div class="more-row">
                   {next && (
                     <button type="button" disabled={older?.loading} onClick={more}>
@@ -313,7 +313,7 @@ function Picked({ action, rows, onClose }: { action: "retry" | "skip" | "cancel"
           try {
             await post(`/v1/saga-instances/${r.id}/actions`, { action, by: operator.value, reason });
           } catch (e) {
-            bad.push({ id: r.id, text: e instanceof Problem ? `${e.detail} ${e.remedy}` : String(e) });
+            bad.push({ id: r.id, text: e instanceof Problem ? `${sentence(e.detail)}. ${sentence(e.remedy)}` : String(e) });
           }
         }
         notify(`${verbs[action]}: done with ${rows.length - bad.length} of ${plural(rows.length, "instance")}`, undefined, bad.length > 0);

@@ -121,7 +121,7 @@ function Hook({ w, onClose }: { w: Webhook; onClose: () => void }) {
                 { key: "answer", head: "Answer", cell: (d) => <span class="events-said" title={d.answer}>{d.class ? <Mark tone="bad">{d.status || d.class}</Mark> : <Mark tone="ok">{d.status ?? "ok"}</Mark>} {d.text}</span> },
                 { key: "attempt", head: "Attempt", num: true, min: "s", cell: (d) => d.attempt },
                 { key: "took", head: "Took", num: true, min: "s", cell: (d) => duration(d.took_ms * 1e6) },
-                { key: "again", head: "", num: true, cell: (d) => <button type="button" class="quiet" aria-label={`Send delivery ${d.delivery} again`} onClick={() => act(post(at + "/replay", { delivery: d.delivery }), "It is sent again")}>Send again</button> },
+                { key: "again", head: "Act", num: true, cell: (d) => <button type="button" class="quiet" aria-label={`Send delivery ${d.delivery} again`} onClick={() => act(post(at + "/replay", { delivery: d.delivery }), "It is sent again")}>Send again</button> },
               ]}
             />
           )

@@ -1,7 +1,7 @@
 // Tables, and lists of which only what can be seen is drawn.
 import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
 import { isValidElement } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { go, param, set } from "../url";
 
 export interface Col<T> {
@@ -117,11 +117,14 @@ export function Virtual<T>({ rows, height, render, label, stick, onStick, role =
     watch.observe(box.current!);
     return () => watch.disconnect();
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (stick) atEnd.current = true;
   }, [stick]);
-  useEffect(() => {
-    if (stick && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+  useLayoutEffect(() => {
+    const b = box.current;
+    if (!stick || !atEnd.current || !b) return;
+    b.scrollTop = b.scrollHeight;
+    lastTop.current = b.scrollTop;
   }, [rows.length, stick, rows]);
   useEffect(() => {
     const b = box.current;
