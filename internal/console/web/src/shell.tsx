@@ -2,7 +2,7 @@
 import type { ComponentType } from "preact";
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { get, loggedIn, login, logout, Problem } from "./api";
+import { loggedIn, login, logout, Problem } from "./api";
 import { connected, useLive } from "./live";
 import { known, setSingle, single, useKeys } from "./keys";
 import { nav, routes } from "./screens";
@@ -290,13 +290,8 @@ interface Target {
 function Jump() {
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
-  const [services, setServices] = useState<Target[]>([]);
-  useEffect(() => {
-    get<{ services: Service[] }>("/v1/services").then(
-      (a) => setServices(a.services.map((s) => ({ to: "/service/" + encodeURIComponent(s.service), name: s.service, kind: s.summary || "service" }))),
-      () => undefined,
-    );
-  }, []);
+  const known = useLive<{ services: Service[] }>("5s /v1/services"); // as the frame has it already
+  const services = known.data?.services.map((s): Target => ({ to: "/service/" + encodeURIComponent(s.service), name: s.service, kind: s.summary || "service" })) ?? [];
   const close = () => (jumpOpen.value = false);
   const wanted = text.trim().toLowerCase();
   const all: Target[] = [...services, ...nav.flatMap(([, items]) => items.map(([to, name]) => ({ to, name, kind: "screen" })))];
