@@ -1,5 +1,5 @@
 // One line of log, and all that is known of it.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk } from "../live";
 import { every, plain, quoted, readable } from "../pretty";
@@ -78,6 +78,36 @@ function draw({ line, index, open, onOpen, day }: RowProps) {
       </button>
     </div>
   );
+}
+
+/** useRowKeys goes through rows by arrows, j and k; Enter opens the one that has the focus. */
+export function useRowKeys(n: number, first = -1, began?: () => void) {
+  const box = useRef<HTMLDivElement>(null);
+  const [at, setAt] = useState<number>();
+  const cursor = useRef<number | undefined>(undefined);
+  useEffect(() => {
+    if (at === undefined) return;
+    const frame = requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-i="${at}"]`)?.focus({ preventScroll: true }));
+    return () => cancelAnimationFrame(frame);
+  }, [at]);
+  const onKeyDown = (e: KeyboardEvent) => {
+    const by = e.key === "ArrowDown" || e.key === "j" ? 1 : e.key === "ArrowUp" || e.key === "k" ? -1 : e.key === "PageDown" ? 20 : e.key === "PageUp" ? -20 : 0;
+    if (!by || e.ctrlKey || e.metaKey || e.altKey || n === 0) return;
+    e.preventDefault();
+    began?.();
+    // Keys come faster than frames: the place is kept here, not where the focus is by now.
+    cursor.current = Math.min(Math.max((cursor.current ?? first) + by, 0), n - 1);
+    setAt(cursor.current);
+  };
+  const onClick = (e: MouseEvent) => {
+    const i = (e.target as Element).closest<HTMLElement>("[data-i]")?.dataset.i;
+    if (i !== undefined) cursor.current = Number(i);
+  };
+  const forget = () => {
+    cursor.current = undefined;
+    setAt(undefined);
+  };
+  return { box, at, on: { onKeyDown, onClick }, forget };
 }
 
 /** Detail is a line with its attributes, its trace, and the lines around it. It stands beside the list where there is room. */
@@ -168,7 +198,7 @@ function Fields({ of }: { of: Record<string, unknown> }) {
       {Object.entries(of).map(([key, value]) => (
         <>
           <dt>{plain(key)}</dt>
-          <dd>{typeof value === "object" && value !== null ? <Json value={value} /> : plain(String(value))}</dd>
+          <dd>{typeof value === "object" && value !== null ? <Json value={value} /> : plain(String(value)) || <span class="muted">empty</span>}</dd>
         </>
       ))}
     </dl>
