@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk } from "../live";
-import { every, plain, quoted, readable } from "../pretty";
+import { after, every, plain, quoted, readable } from "../pretty";
 import { Copy, Dialog, Empty, Failed, Json, Loading, Mark, Service, Time, colorOf, type Tone } from "../ui/basic";
 import { href } from "../url";
 import type { Attributes, Found, Level, LogRecord } from "../types";
@@ -87,10 +87,18 @@ export function useRowKeys(n: number, first = -1, began?: () => void) {
   const cursor = useRef<number | undefined>(undefined);
   useEffect(() => {
     if (at === undefined) return;
-    const frame = requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-i="${at}"]`)?.focus({ preventScroll: true }));
+    const frame = requestAnimationFrame(() => row(at)?.focus({ preventScroll: true }));
     return () => cancelAnimationFrame(frame);
   }, [at]);
+  const row = (i: number) => box.current?.querySelector<HTMLElement>(`[data-i="${i}"]`);
   const onKeyDown = (e: KeyboardEvent) => {
+    // Enter may come before the focus has followed.
+    if (e.key === "Enter" && cursor.current !== undefined && (e.target as HTMLElement).dataset.i !== String(cursor.current)) {
+      e.preventDefault();
+      const i = cursor.current;
+      requestAnimationFrame(() => requestAnimationFrame(() => row(i)?.click()));
+      return;
+    }
     const by = e.key === "ArrowDown" || e.key === "j" ? 1 : e.key === "ArrowUp" || e.key === "k" ? -1 : e.key === "PageDown" ? 20 : e.key === "PageUp" ? -20 : 0;
     if (!by || e.ctrlKey || e.metaKey || e.altKey || n === 0) return;
     e.preventDefault();
@@ -114,7 +122,7 @@ export function useRowKeys(n: number, first = -1, began?: () => void) {
 export function Detail({ line, onClose, onOpen, beside }: { line: string; onClose: () => void; onOpen: (line: Shown) => void; beside: boolean }) {
   const [time = "", service = "", replica = ""] = line.split("~");
   const from = new Date(time);
-  const ask = isNaN(+from) ? null : "/v1/records" + q({ query: place(service, replica), from: time, to: new Date(+from + 1).toISOString(), limit: 100 });
+  const ask = isNaN(+from) ? null : "/v1/records" + q({ query: place(service, replica), from: time, to: after(time), limit: 100 });
   const found = useAsk<Found>(ask);
   const record = found.data?.records?.find((r) => r.time === time) ?? found.data?.records?.[0];
   // A line of the tail is stored a moment after it was shown.

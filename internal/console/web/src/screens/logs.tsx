@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk, useLive } from "../live";
 import { useKeys } from "../keys";
-import { anyOf, every, parts } from "../pretty";
+import { after, anyOf, every, parts } from "../pretty";
 import { bounds, count, plural, range, rangeText, setRange, stepOf, clock, duration } from "../time";
 import { param, set } from "../url";
 import { Answer, Card, Empty, Failed, Loading, Page, colorOf, useWidth } from "../ui/basic";
@@ -158,8 +158,8 @@ function useRows(where: string, then: string, from: string, to: string) {
     setState((s) => ({ ...s, loading: true, error: undefined }));
     const oldest = before?.rows.at(-1);
     try {
-      // The end of the range is a millisecond late, so that what has the same time as the last line is not passed over.
-      const end = oldest ? new Date(+new Date(oldest.time) + 1).toISOString() : to;
+      // What has the same time as the last line is not passed over.
+      const end = oldest ? after(oldest.time) : to;
       const found = await get<Found>("/v1/records" + q({ query: `${where} ${then}`.trim(), from, to: end, limit: then ? undefined : limit }), mine.signal);
       if (found.table) return setState({ data: { rows: [], done: true, reach: found.reach, table: found.table }, loading: false });
       const records = found.records ?? [];
