@@ -62,6 +62,13 @@ function valueText(value: unknown): string {
   return JSON.stringify(value) ?? "";
 }
 
+/** after is the first moment after a time, to the nanosecond, which Date does not know. */
+export function after(time: string): string {
+  const [head = "", rest = ""] = time.replace(/Z$/, "").split(".");
+  const n = Number(rest.padEnd(9, "0").slice(0, 9)) + 1;
+  return n < 1e9 ? `${head}.${String(n).padStart(9, "0")}Z` : new Date(+new Date(time) + 1).toISOString();
+}
+
 /** quoted is a value as the query language writes it. */
 export const quoted = (value: string) =>
   /^[A-Za-z_][\w./-]*$/.test(value) && !/^(and|or|not|by|true|false)$/i.test(value) ? value : '"' + value.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n").replace(/\r/g, "\\r").replace(/\t/g, "\\t") + '"';

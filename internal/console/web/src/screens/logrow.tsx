@@ -1,8 +1,8 @@
 // One line of log, and all that is known of it.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk } from "../live";
-import { every, plain, quoted, readable } from "../pretty";
+import { after, every, plain, quoted, readable } from "../pretty";
 import { Copy, Dialog, Empty, Failed, Json, Loading, Mark, Service, Time, colorOf, type Tone } from "../ui/basic";
 import { href } from "../url";
 import type { Attributes, Found, Level, LogRecord } from "../types";
@@ -80,11 +80,49 @@ function draw({ line, index, open, onOpen, day }: RowProps) {
   );
 }
 
+/** useRowKeys goes through rows by arrows, j and k; Enter opens the one that has the focus. */
+export function useRowKeys(n: number, first = -1, began?: () => void) {
+  const box = useRef<HTMLDivElement>(null);
+  const [at, setAt] = useState<number>();
+  const cursor = useRef<number | undefined>(undefined);
+  useEffect(() => {
+    if (at === undefined) return;
+    const frame = requestAnimationFrame(() => row(at)?.focus({ preventScroll: true }));
+    return () => cancelAnimationFrame(frame);
+  }, [at]);
+  const row = (i: number) => box.current?.querySelector<HTMLElement>(`[data-i="${i}"]`);
+  const onKeyDown = (e: KeyboardEvent) => {
+    // Enter may come before the focus has followed.
+    if (e.key === "Enter" && cursor.current !== undefined && (e.target as HTMLElement).dataset.i !== String(cursor.current)) {
+      e.preventDefault();
+      const i = cursor.current;
+      requestAnimationFrame(() => requestAnimationFrame(() => row(i)?.click()));
+      return;
+    }
+    const by = e.key === "ArrowDown" || e.key === "j" ? 1 : e.key === "ArrowUp" || e.key === "k" ? -1 : e.key === "PageDown" ? 20 : e.key === "PageUp" ? -20 : 0;
+    if (!by || e.ctrlKey || e.metaKey || e.altKey || n === 0) return;
+    e.preventDefault();
+    began?.();
+    // Keys come faster than frames: the place is kept here, not where the focus is by now.
+    cursor.current = Math.min(Math.max((cursor.current ?? first) + by, 0), n - 1);
+    setAt(cursor.current);
+  };
+  const onClick = (e: MouseEvent) => {
+    const i = (e.target as Element).closest<HTMLElement>("[data-i]")?.dataset.i;
+    if (i !== undefined) cursor.current = Number(i);
+  };
+  const forget = () => {
+    cursor.current = undefined;
+    setAt(undefined);
+  };
+  return { box, at, on: { onKeyDown, onClick }, forget };
+}
+
 /** Detail is a line with its attributes, its trace, and the lines around it. It stands beside the list where there is room. */
 export function Detail({ line, onClose, onOpen, beside }: { line: string; onClose: () => void; onOpen: (line: Shown) => void; beside: boolean }) {
   const [time = "", service = "", replica = ""] = line.split("~");
   const from = new Date(time);
-  const ask = isNaN(+from) ? null : "/v1/records" + q({ query: place(service, replica), from: time, to: new Date(+from + 1).toISOString(), limit: 100 });
+  const ask = isNaN(+from) ? null : "/v1/records" + q({ query: place(service, replica), from: time, to: after(time), limit: 100 });
   const found = useAsk<Found>(ask);
   const record = found.data?.records?.find((r) => r.time === time) ?? found.data?.records?.[0];
   // A line of the tail is stored a moment after it was shown.
@@ -168,7 +206,7 @@ function Fields({ of }: { of: Record<string, unknown> }) {
       {Object.entries(of).map(([key, value]) => (
         <>
           <dt>{plain(key)}</dt>
-          <dd>{typeof value === "object" && value !== null ? <Json value={value} /> : plain(String(value))}</dd>
+          <dd>{typeof value === "object" && value !== null ? <Json value={value} /> : plain(String(value)) || <span class="muted">empty</span>}</dd>
         </>
       ))}
     </dl>

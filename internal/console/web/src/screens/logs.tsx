@@ -3,14 +3,14 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem, q } from "../api";
 import { useAsk, useLive } from "../live";
 import { useKeys } from "../keys";
-import { anyOf, every, parts } from "../pretty";
+import { after, anyOf, every, parts } from "../pretty";
 import { bounds, count, plural, range, rangeText, setRange, stepOf, clock, duration } from "../time";
 import { param, set } from "../url";
 import { Answer, Card, Empty, Failed, Loading, Page, colorOf, useWidth } from "../ui/basic";
 import { Query } from "../ui/query";
 import { Table, Virtual, type Col } from "../ui/table";
 import type { Found, Level, LogRecord, TableAnswer } from "../types";
-import { Detail, keyOf, levels, Row, type Shown } from "./logrow";
+import { Detail, keyOf, levels, Row, useRowKeys, type Shown } from "./logrow";
 import { Tail } from "./logtail";
 import "./logs.css";
 
@@ -158,8 +158,8 @@ function useRows(where: string, then: string, from: string, to: string) {
     setState((s) => ({ ...s, loading: true, error: undefined }));
     const oldest = before?.rows.at(-1);
     try {
-      // The end of the range is a millisecond late, so that what has the same time as the last line is not passed over.
-      const end = oldest ? new Date(+new Date(oldest.time) + 1).toISOString() : to;
+      // What has the same time as the last line is not passed over.
+      const end = oldest ? after(oldest.time) : to;
       const found = await get<Found>("/v1/records" + q({ query: `${where} ${then}`.trim(), from, to: end, limit: then ? undefined : limit }), mine.signal);
       if (found.table) return setState({ data: { rows: [], done: true, reach: found.reach, table: found.table }, loading: false });
       const records = found.records ?? [];
@@ -236,24 +236,9 @@ function Search({ where, then, open, onOpen, onError }: { where: string; then: s
 
 /** Lines goes up and down by arrows, j and k; older lines are asked for at the end. */
 function Lines({ rows, day, open, onOpen, more, loading, full }: { rows: LogRecord[]; day: boolean; open: string; onOpen: (line: Shown) => void; more?: () => void; loading: boolean; full: boolean }) {
-  const box = useRef<HTMLDivElement>(null);
-  const [at, setAt] = useState<number>();
-  const cursor = useRef(-1);
-  useEffect(() => {
-    if (at === undefined) return;
-    const frame = requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-i="${at}"]`)?.focus({ preventScroll: true }));
-    return () => cancelAnimationFrame(frame);
-  }, [at]);
-  const onKey = (e: KeyboardEvent) => {
-    const by = e.key === "ArrowDown" || e.key === "j" ? 1 : e.key === "ArrowUp" || e.key === "k" ? -1 : e.key === "PageDown" ? 20 : e.key === "PageUp" ? -20 : 0;
-    if (!by) return;
-    e.preventDefault();
-    // Keys come faster than frames: the place is kept here, not where the focus is by now.
-    cursor.current = Math.min(Math.max(cursor.current + by, 0), rows.length - 1);
-    setAt(cursor.current);
-  };
+  const { box, at, on } = useRowKeys(rows.length);
   return (
-    <div ref={box} class="logs-lines" onKeyDown={onKey} onClick={(e) => (cursor.current = Number((e.target as Element).closest<HTMLElement>("[data-i]")?.dataset.i ?? cursor.current))}>
+    <div ref={box} class="logs-lines" {...on}>
       <Virtual rows={rows} height={24} scrollTo={at} label="Lines, the newest first" render={(r, i) => <Row key={i} line={r} index={i} day={day} open={keyOf(r) === open} onOpen={onOpen} />} />
       <div class="logs-more">
         {more ? (

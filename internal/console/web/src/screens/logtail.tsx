@@ -5,7 +5,7 @@ import { count, plural } from "../time";
 import { Empty, Failed, Mark } from "../ui/basic";
 import { Virtual } from "../ui/table";
 import type { Line } from "../types";
-import { keyOf, Row, type Shown } from "./logrow";
+import { keyOf, Row, useRowKeys, type Shown } from "./logrow";
 
 const most = 20_000; // lines that are kept
 const seldom = 80; // milliseconds from one drawing to the next, at least; a slow browser draws less often
@@ -97,7 +97,10 @@ export function Tail({ query, open, onOpen }: { query: string; open: string; onO
   const [paused, setPaused] = useState(false);
   const { shown, waiting, failed } = useTail(query, held || paused);
   const rate = useRate(shown.lines.length + shown.gone + waiting);
+  // Who goes through the lines by keys holds them.
+  const keys = useRowKeys(shown.lines.length, shown.lines.length, () => setPaused(true));
   const goOn = () => {
+    keys.forget();
     setPaused(false);
     setHeld(false);
   };
@@ -129,7 +132,9 @@ export function Tail({ query, open, onOpen }: { query: string; open: string; onO
       {shown.lines.length === 0 && !failed ? (
         <Empty title="Waiting for a line">Nothing that fits was written lately. Send a request through the gateway, or take something out of the query.</Empty>
       ) : (
-        <Virtual rows={shown.lines} height={24} stick={!stopped} onStick={(end) => (end ? !paused && setHeld(false) : setHeld(true))} label="Lines, the newest last" render={(l, i) => <Row key={shown.gone + i} index={i} line={l} open={open === keyOf(l)} onOpen={onOpen} />} />
+        <div ref={keys.box} {...keys.on}>
+          <Virtual rows={shown.lines} scrollTo={keys.at} height={24} stick={!stopped} onStick={(end) => (end ? !paused && setHeld(false) : setHeld(true))} label="Lines, the newest last" render={(l, i) => <Row key={shown.gone + i} index={i} line={l} open={open === keyOf(l)} onOpen={onOpen} />} />
+        </div>
       )}
     </div>
   );
