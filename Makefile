@@ -42,6 +42,7 @@ test: test-deps console ## every test, with the race detector
 	go test -race -shuffle=on -timeout 20m ./...
 	cd $(GTM) && go test -race -shuffle=on -timeout 10m ./...
 	cd $(GTM)/services/enrichment && node --test
+	cd $(WEB) && npm run --silent test
 
 .PHONY: test-deps
 test-deps: ## install what the tests need and is not there

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { criticalOf, ownOf, pairsOf, treeOf, visible, type Node } from "../src/trace/model";
+import { blameOf, criticalOf, ownOf, pairsOf, treeOf, visible, type Node } from "../src/trace/model";
 import type { Span, Trace } from "../src/types";
 
 // span makes one: id, parent, when it began and ended in ms.
@@ -100,4 +100,16 @@ test("two traces are laid over one another by service and name", () => {
   const b = treeOf(trace(span("r", "", 0, 200), span("db", "r", 10, 90), span("new", "r", 90, 95, { status: "error" })));
   const pairs = pairsOf(a, b).map((p) => [p.name, p.depth, p.a.spans.length, p.a.total / 1e6, p.b.spans.length, p.b.total / 1e6, p.b.errors]);
   assert.deepEqual(pairs, [["r", 0, 1, 100, 1, 200, 0], ["db", 1, 2, 40, 1, 80, 0], ["only", 1, 1, 10, 0, 0, 0], ["new", 1, 0, 0, 1, 5, 1]]);
+});
+
+test("what makes the difference of two traces is told by the critical path, waiting too", () => {
+  const a = treeOf(trace(span("r", "", 0, 100), span("db", "r", 10, 20)));
+  const slow = treeOf(trace(span("r", "", 0, 190), span("db", "r", 10, 100)));
+  const late = treeOf(trace(span("r", "", 0, 100), span("db", "r", 500, 510, { kind: "consumer" })));
+  const blame = (b: typeof a) => {
+    const { pair, more } = blameOf(pairsOf(a, b), a, b);
+    return [pair?.name, more / 1e6];
+  };
+  assert.deepEqual(blame(slow), ["db", 80]);
+  assert.deepEqual(blame(late), [undefined, 400]);
 });

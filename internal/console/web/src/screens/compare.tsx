@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import { useAsk } from "../live";
 import { duration, plural } from "../time";
-import { pairsOf, treeOf, type Pair, type Tree } from "../trace/model";
+import { blameOf, pairsOf, treeOf, type Pair, type Tree } from "../trace/model";
 import type { Trace } from "../types";
 import { href, param, set } from "../url";
 import { Card, colorOf, Empty, Failed, Loading, Mark, Page, Time } from "../ui/basic";
@@ -52,7 +52,7 @@ function Both({ a, b, ids }: { a: Tree; b: Tree; ids: [string, string] }) {
         <Head letter="B" tree={b} id={ids[1]} />
       </div>
       <p class="cp-total">
-        {more === 0 ? "Both took the same time." : <>B took <strong>{duration(Math.abs(more))} {more > 0 ? "longer" : "less"}</strong> than A ({times(a.total, b.total)}).</>} {blame(pairs)}
+        {more === 0 ? "Both took the same time." : <>B took <strong>{duration(Math.abs(more))} {more > 0 ? "longer" : "less"}</strong> than A ({times(a.total, b.total)}).</>} <Blame pairs={pairs} a={a} b={b} />
       </p>
       <Card
         flush
@@ -106,17 +106,17 @@ function Head({ letter, tree, id }: { letter: string; tree: Tree; id: string }) 
   );
 }
 
-/** blame names the line that makes the largest part of the difference and has none below it that makes as much. */
-function blame(pairs: Pair[]) {
-  const own = (p: Pair) => p.b.total - p.a.total - p.below.reduce((sum, x) => sum + x.b.total - x.a.total, 0);
-  let most: Pair | undefined;
-  for (const p of pairs) if (!most || Math.abs(own(p)) > Math.abs(own(most))) most = p;
-  if (!most || own(most) === 0) return null;
-  return (
+/** Blame says where the most of the difference comes from. */
+function Blame({ pairs, a, b }: { pairs: Pair[]; a: Tree; b: Tree }) {
+  const { pair, more } = useMemo(() => blameOf(pairs, a, b), [pairs]);
+  if (more === 0) return null;
+  const text = `${more > 0 ? "+" : "−"}${duration(Math.abs(more))}`;
+  return pair ? (
     <>
-      The most of it is in <strong>{most.service}</strong> {most.name}: {own(most) > 0 ? "+" : "−"}
-      {duration(Math.abs(own(most)))} of its own.
+      The most of it is <strong>{pair.service}</strong> {pair.name}: {text} on the critical path.
     </>
+  ) : (
+    <>The most of it is waiting: {text} in which no service was at work, such as before an event is delivered or a step is tried again.</>
   );
 }
 

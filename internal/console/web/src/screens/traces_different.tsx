@@ -127,7 +127,7 @@ function Field({ field, onAdd }: { field: DiffField; onAdd: (filter: string) => 
     <section class="tr-field">
       <h3>
         <code class="cut">{field.field}</code>
-        <span>{percent(field.difference)} differs</span>
+        <span title={`Of that about ${percent(Math.min(field.chance, 1))} would be by chance.`}>{percent(field.difference)} differs</span>
       </h3>
       {field.values.slice(0, 5).map((v, i) => (
         <Value key={i} field={field.field} v={v} onAdd={onAdd} />

@@ -274,3 +274,17 @@ export function pairsOf(a: Tree, b: Tree): Pair[] {
   }
   return out;
 }
+
+/**
+ * blameOf is what makes the most of the difference between two traces' times: a place by its time on the critical path, or undefined for
+ * the time in which none was at work. All of these differences add up to that of the traces.
+ */
+export function blameOf(pairs: readonly Pair[], a: Tree, b: Tree): { pair: Pair | undefined; more: number } {
+  const critical = (nodes: Node[]) => nodes.reduce((sum, n) => sum + criticalOf(n), 0);
+  let best: { pair: Pair | undefined; more: number } = { pair: undefined, more: b.total - critical(b.nodes) - (a.total - critical(a.nodes)) };
+  for (const pair of pairs) {
+    const more = critical(pair.b.spans) - critical(pair.a.spans);
+    if (Math.abs(more) > Math.abs(best.more)) best = { pair, more };
+  }
+  return best;
+}
