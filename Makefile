@@ -92,6 +92,10 @@ check-cross:
 check-dead:
 	@out=$$($(TOOL) deadcode -test -filter '$(MODULE)/(internal|cmd|test|bench)' ./...); [ -z "$$out" ] || { echo "dead code:"; echo "$$out"; exit 1; }
 
+.PHONY: screenshots
+screenshots: test-deps console ## the pictures of README and docs, in docs/images
+	go run ./test/browser/shots docs/images
+
 bench-%: ## bench-NAME: measure, see bench/README.md
 	go run ./bench/$*
 

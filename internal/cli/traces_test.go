@@ -15,6 +15,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/cli"
 	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -118,6 +119,17 @@ func TestTheCriticalPathIsWhatTheTraceWaitedFor(t *testing.T) {
 		if got[id] != time.Duration(want)*time.Millisecond {
 			t.Errorf("%s: got %s, want %dms", id, got[id], want)
 		}
+	}
+}
+
+func TestWhatAtollSawStaysWhereItWas(t *testing.T) {
+	step := apiSpan("step", "root", "billing", "server", "POST /charge", 2000, 40, "ok")
+	root := apiSpan("root", "", "orders", "server", "POST /orders", 0, 100, "ok")
+	root.Scope, step.Scope = telemetry.ScopeAtoll, telemetry.ScopeAtoll
+	var b strings.Builder
+	cli.WriteTrace(&b, &api.Trace{TraceID: root.TraceID, Spans: []api.Span{root, step}}, 100, false, false, false)
+	if !strings.Contains(b.String(), "2.04s") {
+		t.Errorf("a step of a saga, two seconds later, is drawn within the request that started it:\n%s", b.String())
 	}
 }
 

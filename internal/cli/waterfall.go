@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/control/api"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 // foldFrom is how many equal spans below one another are shown as one line.
@@ -109,7 +110,8 @@ func (w *waterfall) cutCircles(order []int) {
 }
 
 // setClocks sets right what another replica's clock says: a server's span is within the one that called it, so one that is not
-// though it is shorter is moved into its middle; and nothing begins before its cause. What the replica says below moves along.
+// though it is shorter is moved into its middle; and nothing begins before its cause. Spans that Atoll made go by its own clock: a step of a saga, or a
+// delivery, may lie well after what it goes back to. What the replica says below moves along.
 func (w *waterfall) setClocks(root int) {
 	stack := []int{root}
 	for len(stack) > 0 {
@@ -119,7 +121,7 @@ func (w *waterfall) setClocks(root int) {
 			s := &w.spans[i]
 			took, room := s.to-s.from, parent.to-parent.from
 			switch {
-			case s.Service == parent.Service && s.Replica == parent.Replica:
+			case s.Service == parent.Service && s.Replica == parent.Replica || s.Scope == telemetry.ScopeAtoll && parent.Scope == telemetry.ScopeAtoll: // one clock
 				s.moved = parent.moved
 			case s.Kind == "server" && took <= room && (s.from < parent.from || s.from > parent.to):
 				s.moved = parent.from + (room-took)/2 - s.from

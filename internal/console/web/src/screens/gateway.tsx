@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { useLive } from "../live";
-import { matrix, rateWindow, text, useInstant, useRange, whole } from "../prom";
+import { label, rateWindow, useCourse, useInstant, whole } from "../ui/prom";
 import { count, duration, percent, plural, range, rangeText } from "../time";
 import { href, param, set } from "../url";
 import { Answer, Card, Copy, Empty, Page, Service, Spark } from "../ui/basic";
@@ -41,13 +41,13 @@ const causes: Record<string, string> = {
 export default function Gateway() {
   const app = useLive<App>("5s /v1/app");
   const routes = useLive<{ routes: GatewayRoute[] }>("5s /v1/routes");
-  const by = useRange(`sum by (http_route) (rate(${requests}}[${rateWindow()}]))`, 40);
+  const by = useCourse(`sum by (http_route) (rate(${requests}}[${rateWindow()}]))`);
   const totals = useInstant(`sum by (http_route, service) (increase(${requests}}[${whole()}]))`);
   const failed = useInstant(`sum by (http_route) (increase(${requests},error_type!=""}[${whole()}]))`);
   const limited = useInstant(`sum by (http_route) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
   const p99 = useInstant(`histogram_quantile(0.99, sum by (http_route, le) (rate(http_server_request_duration_seconds_bucket{atoll_kind="gateway"}[${whole()}])))`);
   const find = param("find").toLowerCase();
-  const sparks = useMemo(() => new Map(matrix(by.data)?.series.map((s) => [s.labels.http_route ?? "", s.values])), [by.data]);
+  const sparks = useMemo(() => new Map(by.course?.lines.map((l) => [l.labels.http_route ?? "", l.values])), [by.course]);
   const total = asNumbers(totals.data, "http_route");
   const bad = asNumbers(failed.data, "http_route");
   const over = asNumbers(limited.data, "http_route");
@@ -74,7 +74,7 @@ export default function Gateway() {
                 label="Routes"
                 rows={routes.map((r, i) => ({ ...r, i })).filter((r) => !find || [r.path, r.to, r.host].some((s) => s?.toLowerCase().includes(find)))}
                 id={(r) => String(r.i)}
-                link={(r) => href("/traces", { q: `kind = server and http.route = ${text(r.path)}` })}
+                link={(r) => href("/traces", { q: `kind = server and http.route = ${label(r.path)}` })}
                 cols={[
                   {
                     key: "path",
@@ -129,11 +129,11 @@ export default function Gateway() {
 }
 
 function Traffic() {
-  const a = useRange(`sum by (http_response_status_code) (rate(${requests}}[${rateWindow()}]))`);
-  const m = matrix(a.data);
+  const a = useCourse(`sum by (http_response_status_code) (rate(${requests}}[${rateWindow()}]))`);
+  const m = a.course;
   const classes = useMemo(() => {
     const sums = new Map<string, (number | null)[]>();
-    for (const s of m?.series ?? []) {
+    for (const s of m?.lines ?? []) {
       const c = (s.labels.http_response_status_code ?? "?")[0] + "xx";
       const to = sums.get(c) ?? new Array(m!.times.length).fill(null);
       s.values.forEach((v, i) => v !== null && (to[i] = (to[i] ?? 0) + v));
@@ -144,7 +144,7 @@ function Traffic() {
   }, [m]);
   return (
     <Card title="Requests by status">
-      <Answer of={{ ...a, data: m }}>{(m) => (m.series.length ? <Plot times={m.times} lines={classes} unit="/s" label="Requests a second by class of status" /> : <Empty title="No request came in this time">Send one: every route below says where it leads.</Empty>)}</Answer>
+      <Answer of={{ ...a, data: m }}>{(m) => (m.lines.length ? <Plot times={m.times} lines={classes} unit="/s" label="Requests a second by class of status" /> : <Empty title="No request came in this time">Send one: every route below says where it leads.</Empty>)}</Answer>
     </Card>
   );
 }
@@ -163,7 +163,7 @@ function Refusals() {
             <ul class="bars">
               {list.map(({ code, n }) => (
                 <li key={code}>
-                  <a href={href("/traces", { q: `kind = server and ${/^\d+$/.test(code) ? "error.type" : "atoll.code"} = ${text(code)}` })}>
+                  <a href={href("/traces", { q: `kind = server and ${/^\d+$/.test(code) ? "error.type" : "atoll.code"} = ${label(code)}` })}>
                     <span>{causes[code] ?? (/^5\d\d$/.test(code) ? `the service answered ${code}` : code)}</span>
                     <code class="muted">{code}</code>
                     <b>{count(Math.round(n))}</b>

@@ -2,7 +2,7 @@ import { useMemo, useRef } from "preact/hooks";
 import { lazy } from "../ui/lazy";
 import { useLive } from "../live";
 import { useKeys } from "../keys";
-import { matrix, text, useRange } from "../prom";
+import { label, useCourse } from "../ui/prom";
 import { q } from "../api";
 import { bytes, count, duration, moving, percent, plural, range, rangeText, rate } from "../time";
 import { go, href, param, set } from "../url";
@@ -24,7 +24,7 @@ const order: Record<Tone, number> = { bad: 0, warn: 1, busy: 2, ok: 3, off: 4 };
 export default function Home() {
   const top = useLive<Top>("2s /v1/top");
   const services = useLive<{ services: ServiceInfo[] }>("5s /v1/services");
-  const rates = useRange("sum by (service) (rate(http_server_request_duration_seconds_count[1m]))", 40);
+  const rates = useCourse("sum by (service) (rate(http_server_request_duration_seconds_count[1m]))");
   const { from, to } = moving();
   const logged = useLive<Found>("10s /v1/records" + q({ query: "level >= error | count() by service | limit 1000", from, to }));
   const view = param("view", "list");
@@ -36,13 +36,13 @@ export default function Home() {
   ]);
 
   const rows = useMemo(() => {
-    const sparks = new window.Map(matrix(rates.data)?.series.map((s) => [s.labels.service, s.values]));
+    const sparks = new window.Map(rates.course?.lines.map((l) => [l.labels.service, l.values]));
     const errors = new window.Map(logged.data?.table?.rows.map((r) => [r[0], Number(r[1])]));
     const infos = new window.Map(services.data?.services.map((s) => [s.service, s]));
     return top.data?.services
       .map((t): Row => ({ ...t, info: infos.get(t.service), spark: sparks.get(t.service), logged: errors.get(t.service) ?? 0 }))
       .sort((a, b) => order[tone(a)] - order[tone(b)] || (a.service < b.service ? -1 : 1));
-  }, [top.data, services.data, rates.data, logged.data]);
+  }, [top.data, services.data, rates.course, logged.data]);
   const wanted = find.toLowerCase();
   const shown = rows?.filter((r) => !wanted || [r.service, r.info?.owner, r.info?.summary].some((s) => s?.toLowerCase().includes(wanted)));
 
@@ -134,7 +134,7 @@ function cols(): Col<Row>[] {
       sort: (r) => r.logged,
       cell: (r) =>
         r.logged > 0 ? (
-          <a class="bad-text" href={href("/logs", { q: `service = ${text(r.service)} and level >= error` })} title="the lines behind it">
+          <a class="bad-text" href={href("/logs", { q: `service = ${label(r.service)} and level >= error` })} title="the lines behind it">
             ✕ {count(r.logged)}
           </a>
         ) : (
@@ -173,7 +173,7 @@ function Attention({ rows }: { rows?: Row[] }) {
   for (const r of rows) {
     const ill = r.info?.running.filter((x) => toneOf(x.state) === "bad") ?? [];
     if (toneOf(r.state) === "bad") {
-      items.push({ key: r.service, tone: "bad", what: (<><b>{r.service}</b> {r.state}{ill[0]?.reason ? `: ${ill[0].reason}` : ""}</>), to: href("/logs", { q: `service = ${text(r.service)}` }), go: "Its output" });
+      items.push({ key: r.service, tone: "bad", what: (<><b>{r.service}</b> {r.state}{ill[0]?.reason ? `: ${ill[0].reason}` : ""}</>), to: href("/logs", { q: `service = ${label(r.service)}` }), go: "Its output" });
     }
   }
   for (const a of alerts.data?.alerts ?? []) {

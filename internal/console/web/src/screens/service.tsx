@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { lazy } from "../ui/lazy";
 import { post, q } from "../api";
 import { useAsk, useLive } from "../live";
-import { text } from "../prom";
+import { label } from "../ui/prom";
 import { bytes, count, duration, plural, rate, spanText } from "../time";
 import { href, param, set } from "../url";
 import { Answer, Card, Dialog, Empty, Mark, Page, Service as Name, Tabs, Time, toneOf } from "../ui/basic";
@@ -13,6 +13,8 @@ import "./service.css";
 
 const Map = lazy(() => import("./map"));
 const Contract = lazy(() => import("./contract"));
+const LatencyHeat = lazy(async () => ({ default: (await import("../ui/latency")).LatencyHeat }));
+const ServicePanels = lazy(async () => ({ default: (await import("./panels")).ServicePanels }));
 
 type Tab = "overview" | "contract" | "events" | "environment";
 
@@ -65,10 +67,10 @@ function Actions({ s }: { s: Service }) {
   };
   return (
     <>
-      <a class="button" href={href("/logs", { q: `service = ${text(s.service)}` })}>
+      <a class="button" href={href("/logs", { q: `service = ${label(s.service)}` })}>
         Logs
       </a>
-      <a class="button" href={href("/traces", { q: `service = ${text(s.service)}` })}>
+      <a class="button" href={href("/traces", { q: `service = ${label(s.service)}` })}>
         Traces
       </a>
       <a class="button" href={href("/metrics", { service: s.service })}>
@@ -132,17 +134,21 @@ function Overview({ s }: { s: Service }) {
           <Fact n={bytes(now.memory_bytes)} what="memory" />
         </div>
       )}
-      <Card title="Replicas" flush>
-        {s.running.length ? <Replicas list={s.running} /> : <Empty title="No replica runs">{s.replicas === 0 ? "It was scaled to 0: give it some with Scale." : "They are being built: see its output."}</Empty>}
-      </Card>
       <div class="grid">
+        <Card title="Time to answer">
+          <LatencyHeat query={`service = ${label(s.service)} and kind = server and scope = atoll`} height={190} />
+        </Card>
         <Card title="Neighbours">
           <Map only={s.service} />
         </Card>
-        <Card title="What it declares">
-          <Declared s={s} />
-        </Card>
       </div>
+      <Card title="Replicas" flush>
+        {s.running.length ? <Replicas list={s.running} /> : <Empty title="No replica runs">{s.replicas === 0 ? "It was scaled to 0: give it some with Scale." : "They are being built: see its output."}</Empty>}
+      </Card>
+      <Card title="What it declares">
+        <Declared s={s} />
+      </Card>
+      <ServicePanels service={s.service} sagas={s.takes.map((t) => t.saga)} />
     </>
   );
 }
@@ -164,7 +170,7 @@ function Replicas({ list }: { list: Replica[] }) {
       rows={list}
       id={(r) => r.replica}
       cols={[
-        { key: "replica", head: "Replica", cell: (r) => <a href={href("/logs", { q: `service = ${text(r.service)} and replica = ${text(r.replica)}` })}>{r.replica}</a> },
+        { key: "replica", head: "Replica", cell: (r) => <a href={href("/logs", { q: `service = ${label(r.service)} and replica = ${label(r.replica)}` })}>{r.replica}</a> },
         {
           key: "state",
           head: "State",

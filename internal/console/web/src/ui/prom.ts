@@ -1,6 +1,6 @@
 // Questions to the metrics, in PromQL.
 import { q } from "../api";
-import { useAsk, useLive } from "../live";
+import { useAsk, useLive, type Live } from "../live";
 import { bounds, moving, range, stepOf } from "../time";
 import { useMemo } from "preact/hooks";
 import type { PromAnswer, PromSeries } from "../types";
@@ -30,6 +30,18 @@ export function useCourse(query: string | null, every = "15s") {
   const of = still ? b : a;
   const course = useMemo(() => of.data?.data && courseOf(of.data.data.result, step), [of.data]);
   return { ...of, course };
+}
+
+/** useInstant keeps the present values of a query fresh. */
+export const useInstant = (query: string): Live<PromAnswer> => useLive<PromAnswer>("15s /prometheus/api/v1/query" + q({ query }));
+
+/** rateWindow is the window that rates are taken over: no shorter than four readings, no longer than needed. */
+export const rateWindow = () => `${Math.max(60, stepOf() * 2)}s`;
+
+/** whole is the range of time in the address, as a window. */
+export function whole(): string {
+  const { from, to } = bounds();
+  return `${Math.max(1, Math.round((+to - +from) / 1000))}s`;
 }
 
 /** courseOf lays series over one row of times. */
