@@ -18,10 +18,10 @@ async function traffic() {
 const running = [traffic(), traffic()];
 await new Promise((r) => setTimeout(r, 90_000));
 
-const traces = await api("/v1/traces?limit=200&query=" + encodeURIComponent("service = orders and kind = server"));
+const traces = await api("/v1/traces?limit=200&query=" + encodeURIComponent("service = billing and http.request.method = POST"));
 const rich = traces.traces.sort((a, b) => b.spans - a.spans)[0];
 const saga = (await api("/v1/saga-instances?state=parked")).instances[0];
-const compensated = (await api("/v1/saga-instances?state=compensated")).instances[0];
+const compensated = (await api("/v1/saga-instances?state=compensated&step=charge")).instances[0];
 
 const screens = [
   ["home", "/"],

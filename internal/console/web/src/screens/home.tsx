@@ -177,6 +177,8 @@ function Attention({ rows }: { rows?: Row[] }) {
     }
   }
   for (const a of alerts.data?.alerts ?? []) {
+    // Of these two more is said below, with the way to what they are about.
+    if (a.alert === "dead-letters" || a.alert === "parked-sagas") continue;
     if (a.state === "firing" && !a.silenced?.length) items.push({ key: a.fingerprint, tone: a.severity === "critical" ? "bad" : "warn", what: (<><b>{a.alert}</b> {a.summary}</>), to: href("/alerts"), go: "The alert" });
   }
   if (bus.data?.dead) items.push({ key: "dead", tone: "warn", what: (<><b>{plural(bus.data.dead, "dead letter")}</b> {bus.data.dead === 1 ? "waits" : "wait"} for somebody to look</>), to: href("/events", { tab: "dead" }), go: "Dead letters" });
