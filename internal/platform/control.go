@@ -26,6 +26,9 @@ var _ control.App = (*Platform)(nil)
 // startControl serves the control API on its socket and on loopback TCP, and writes how it is reached.
 func (p *Platform) startControl(ctx context.Context) error {
 	handler := control.NewHandler(p, p.log)
+	if err := p.startConsole(ctx, handler); err != nil { // first: the API says where it is
+		return err
+	}
 	token := database.NewPassword()
 	socket := p.state.socketPath()
 	if err := removeIfThere(socket); err != nil { // of a run that was killed; the lock says that it is not in use
@@ -45,9 +48,6 @@ func (p *Platform) startControl(ctx context.Context) error {
 		return fmt.Errorf("listen for control on loopback: %w", err)
 	}
 	p.controls.serve(tcp, control.RequireToken(control.OneToken(token), handler), p.log)
-	if err := p.startConsole(ctx, handler); err != nil {
-		return err
-	}
 	return p.state.writeRun(&api.Run{
 		PID: os.Getpid(), Socket: socket, Addr: tcp.Addr().String(), Token: token, App: p.Info(),
 	})
