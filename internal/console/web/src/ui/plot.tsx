@@ -19,6 +19,7 @@ export function format(v: number | null | undefined, unit: Unit): string {
       return duration(v * 1e9);
     case "bytes":
       return bytes(Math.round(v));
+    case "cores": // of one processor
     case "share":
       return percent(v);
     default:
@@ -139,5 +140,6 @@ function legend(tip: HTMLElement, lines: Line[]) {
 function short(t: number, times: number[]): string {
   const at = new Date(t * 1000);
   const long = (times.at(-1) ?? t) - (times[0] ?? t) > 2 * 86400;
+  if (!long && (times.at(-1) ?? t) - (times[0] ?? t) < 600) return clock(at).split(", ").at(-1)!;
   return long ? at.toLocaleDateString([], { month: "short", day: "numeric" }) : at.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" });
 }
