@@ -102,6 +102,11 @@ func Open(dir string, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, log := range []string{"wal", "wbl"} {
+		if err := finishTruncation(filepath.Join(dir, log)); err != nil {
+			return nil, fmt.Errorf("look through log of metrics: %w", err)
+		}
+	}
 	s := &Store{
 		opts: opts, torn: torn, slots: make(chan struct{}, opts.Queries),
 		deltas: newDeltas(opts.MaxDeltas), meta: newMetadata(),

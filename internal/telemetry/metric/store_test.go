@@ -160,6 +160,44 @@ func TestALogThatCannotBeReadAtAllDoesNotKeepItClosed(t *testing.T) {
 	expect(t, s, "g", "__name__=g service=orders 1")
 }
 
+// A power cut may keep the removal of a later segment and not that of an earlier one.
+func TestATruncationThatWasHalfKeptIsFinished(t *testing.T) {
+	dir := t.TempDir()
+	start := time.Now().Add(-time.Minute)
+	const segments = 4 // each opening begins one
+	for i := range segments {
+		s := openIn(t, dir, &metric.Options{Now: time.Now})
+		if _, err := s.Append(t.Context(), []telemetry.Metric{gauge("orders", "n", start.Add(time.Duration(i)*time.Second), float64(i))}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wal := filepath.Join(dir, "wal")
+	segment := func(folder string, n int) string { return filepath.Join(wal, folder, fmt.Sprintf("%08d", n)) }
+	checkpoint := "checkpoint." + filepath.Base(segment("", 1))
+	if err := os.Mkdir(filepath.Join(wal, checkpoint), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 { // it holds what the first two do
+		text, err := os.ReadFile(segment("", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(segment(checkpoint, n), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(segment("", 1)); err != nil { // and the removal of the first is lost
+		t.Fatal(err)
+	}
+	s := openIn(t, dir, &metric.Options{Now: time.Now})
+	if got := instantAt(t, s, `sum(count_over_time(n[5m]))`, start.Add(segments*time.Second)); !slices.Equal(got, []string{strconv.Itoa(segments)}) {
+		t.Errorf("of %d samples there are %q; set aside: %q", segments, got, s.Stats().Torn)
+	}
+}
+
 func TestALoudServiceLosesItsOwnSeriesFirst(t *testing.T) {
 	s := open(t, &metric.Options{MaxSeries: 100, MaxServiceSeries: 95})
 	series := func(service string, n int) (dropped int) {
