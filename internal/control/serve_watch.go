@@ -3,12 +3,14 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +21,10 @@ import (
 
 const (
 	maxWatched  = 48
+	maxWatches  = 128     // at once, of all readers
+	maxAsked    = 6       // paths of one watch that are being answered, or wait to be sent
 	maxAnswer   = 8 << 20 // bytes
+	slowReader  = 30 * time.Second // that a reader takes at most for one answer
 	watchEvery  = time.Second
 	maxEvery    = time.Minute
 	watchLimit  = 15 * time.Second // for one answer
@@ -35,21 +40,31 @@ type watched struct {
 	every time.Duration
 }
 
-// watch sends the answers of many paths, each at once and then whenever it has changed, as server-sent events.
+// watch sends the answers of many paths, each at once and then whenever it has changed, as server-sent events. Of each it keeps a hash
+// alone, and holds few answers at once. A reader that does not take them is let go.
 func (s *server) watch(w http.ResponseWriter, r *http.Request) error {
 	list, err := parseWatched(r.URL.Query()["get"])
 	if err != nil {
 		return err
 	}
+	defer s.watches.Add(-1)
+	if s.watches.Add(1) > maxWatches {
+		return fault.New(fault.CodeControlBusy, "%d readers watch already", maxWatches).Fix("close pages of the console that nobody looks at")
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer cancel()
-	answers := make(chan *api.Answer)
+	answers, room := make(chan *api.Answer), make(chan struct{}, maxAsked)
 	for _, one := range list {
-		wait.Go(func() { s.ask(ctx, one, answers) })
+		wait.Go(func() { s.ask(ctx, one, room, answers) })
 	}
-	write := serverSent(w)
+	controller := http.NewResponseController(w)
+	send := serverSent(w)
+	write := func(v any) error {
+		_ = controller.SetWriteDeadline(time.Now().Add(slowReader)) // what knows no deadline has no network before it
+		return send(v)
+	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
@@ -91,9 +106,9 @@ func parseWatched(gets []string) ([]watched, error) {
 	return list, nil
 }
 
-// ask asks a path again and again until ctx ends, and hands on what differs from the answer before.
-func (s *server) ask(ctx context.Context, one watched, answers chan<- *api.Answer) {
-	var last []byte
+// ask asks a path again and again until ctx ends, and hands on what differs from the answer before. It waits for room before it asks.
+func (s *server) ask(ctx context.Context, one watched, room chan struct{}, answers chan<- *api.Answer) {
+	var last [sha256.Size]byte
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -102,17 +117,24 @@ func (s *server) ask(ctx context.Context, one watched, answers chan<- *api.Answe
 		case <-ctx.Done():
 			return
 		}
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		began := time.Now()
 		a, text := s.answerTo(ctx, one)
-		if !bytes.Equal(text, last) {
-			last = text
+		took := time.Since(began)
+		if hash := sha256.Sum256(text); hash != last {
+			last = hash
 			select {
 			case answers <- a:
 			case <-ctx.Done():
 				return
 			}
 		}
-		timer.Reset(max(one.every, watchShare*time.Since(began)))
+		<-room
+		timer.Reset(max(one.every, watchShare*took))
 	}
 }
 
@@ -130,9 +152,11 @@ func (s *server) answerTo(ctx context.Context, one watched) (*api.Answer, []byte
 	}
 	r.Header = http.Header{"Accept": {"application/json"}}
 	got := recorder{head: http.Header{}, status: http.StatusOK}
-	s.handler.ServeHTTP(&got, r)
+	broke := s.serve(&got, r)
 	media, _, err := mime.ParseMediaType(got.head.Get("Content-Type"))
 	switch {
+	case broke:
+		return problemAnswer(one.get, "the answer broke off"), []byte("broke")
 	case ctx.Err() != nil:
 		return problemAnswer(one.get, fmt.Sprintf("there was no answer within %s", watchLimit)), []byte("late")
 	case got.full:
@@ -141,6 +165,19 @@ func (s *server) answerTo(ctx context.Context, one watched) (*api.Answer, []byte
 		return problemAnswer(one.get, "the path does not answer with JSON"), []byte("kind")
 	}
 	return &api.Answer{Get: one.get, Status: got.status, Body: json.RawMessage(got.body.Bytes())}, got.body.Bytes()
+}
+
+// serve answers as net/http would: a panic ends this answer and nothing else.
+func (s *server) serve(w http.ResponseWriter, r *http.Request) (broke bool) {
+	defer func() {
+		e := recover()
+		broke = e != nil
+		if broke && e != any(http.ErrAbortHandler) {
+			s.log.ErrorContext(r.Context(), "the answer to a path that is watched broke off", "path", r.URL.Path, "error", e, "stack", string(debug.Stack()))
+		}
+	}()
+	s.handler.ServeHTTP(w, r)
+	return false
 }
 
 // replaceNow puts times in the place of {now} and {now-15m}, escaped or not.

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
@@ -33,6 +34,7 @@ type server struct {
 	app     App
 	log     *slog.Logger
 	handler http.Handler // of all operations, for those that are watched
+	watches atomic.Int64 // that are under way
 }
 
 // operations lists every operation of the API by its pattern, as openapi.yaml does.
@@ -153,7 +155,7 @@ func statusOf(code fault.Code) int {
 		return http.StatusRequestEntityTooLarge
 	case fault.CodeEventContract, fault.CodeSagaInput, fault.CodeQueryTooBroad:
 		return http.StatusUnprocessableEntity
-	case fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure,
+	case fault.CodeControlBusy, fault.CodeBusBusy, fault.CodeBusFull, fault.CodeBusUnsure,
 		fault.CodeSagaBusy, fault.CodeSagaUnsure, fault.CodeSagaStoreUnreachable:
 		return http.StatusServiceUnavailable
 	case fault.CodeInternal:

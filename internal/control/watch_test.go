@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,4 +152,62 @@ func TestStreamsAreServerSentEventsToWhoAcceptsThem(t *testing.T) {
 	if got := w.Header().Get("Content-Type"); got != "text/event-stream" || strings.Count(w.Body.String(), "data: {") != 2 || !strings.HasSuffix(w.Body.String(), "}\n\n") {
 		t.Errorf("%s %s", got, w.Body)
 	}
+}
+
+func TestAPanicEndsOneAnswerAndNotAtoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, h := serve(t)
+		n := 0
+		a.findings = func() int {
+			if n++; n == 2 {
+				panic("the second answer")
+			}
+			return n
+		}
+		w := watch(t, h, "/v1/findings")
+		defer w.end()
+		for _, want := range []int{200, 502, 200} {
+			if got, _ := w.next(t); got.Status != want {
+				t.Errorf("got %d, want %d", got.Status, want)
+			}
+		}
+	})
+}
+
+func TestReadersThatTakeNothingHoldFewAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, h := serve(t)
+		var asked atomic.Int64
+		a.findings = func() int { return int(asked.Add(1)) }
+		gets := make([]string, 40)
+		for i := range gets {
+			gets[i] = fmt.Sprintf("/v1/findings?n=%d", i)
+		}
+		w := watch(t, h, gets...)
+		defer w.end()
+		<-time.After(time.Hour)
+		if n := asked.Load(); n > 10 {
+			t.Errorf("%d answers wait for a reader that takes none", n)
+		}
+	})
+}
+
+func TestWatchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h := serve(t)
+		all := make([]*watching, 128)
+		for i := range all {
+			all[i] = watch(t, h, "/v1/app")
+			all[i].next(t)
+		}
+		if got := answerOf(h, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/watch?get=/v1/app", nil)); got.Code != http.StatusServiceUnavailable {
+			t.Errorf("one more is answered with %d", got.Code)
+		}
+		for _, w := range all {
+			w.end()
+		}
+		w := watch(t, h, "/v1/app")
+		defer w.end()
+		w.next(t)
+	})
 }

@@ -7,6 +7,7 @@ const (
 	CodeCannotStart     Code = "cannot-start"
 	CodePortInUse       Code = "port-in-use"
 	CodeControlRefused  Code = "control-refused"
+	CodeControlBusy     Code = "control-busy"
 	CodeNoSuchOperation Code = "no-such-operation"
 	CodeBadRequest      Code = "bad-request"
 	CodeTraceUnknown    Code = "trace-unknown"

@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/atollhq/atoll/internal/console"
 	"github.com/atollhq/atoll/internal/control"
@@ -142,7 +143,7 @@ func describeRoute(r *manifest.Route) api.Route {
 func (p *Platform) Try(ctx context.Context, q *api.Try) (*api.Tried, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
-	r, trace, err := p.tryRequest(ctx, q)
+	r, trace, err := tryRequest(ctx, p.Info().Gateway, q)
 	if err != nil {
 		return nil, err
 	}
@@ -152,17 +153,28 @@ func (p *Platform) Try(ctx context.Context, q *api.Try) (*api.Tried, error) {
 	}
 	began := time.Now()
 	answer, err := transport.RoundTrip(r)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, fault.New(fault.CodeServiceTimeout, "the gateway did not answer within %s", tryLimit).Fix("look at what the service does meanwhile: atoll trace %s", trace).Because(err)
+	case err != nil:
+		return nil, fault.New(fault.CodeServiceFailed, "the gateway gave no answer").Fix("see whether it listens: atoll describe; the operator's log, .atoll/atoll.log, says more").Because(err)
 	}
 	defer answer.Body.Close()
+	return tried(ctx, answer, began, trace)
+}
+
+// tried is an answer as it is shown. One that has not ended in time is cut off, such as a stream.
+func tried(ctx context.Context, answer *http.Response, began time.Time, trace string) (*api.Tried, error) {
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxTried+1))
-	if err != nil {
-		return nil, fault.New(fault.CodeServiceTimeout, "the answer ended before its end").Fix("look at atoll trace %s", trace).Because(err)
+	if err != nil && ctx.Err() == nil {
+		return nil, fault.New(fault.CodeServiceFailed, "the answer broke off").Fix("look at atoll trace %s", trace).Because(err)
 	}
-	out := &api.Tried{Status: answer.StatusCode, Headers: answer.Header, TookNS: time.Since(began).Nanoseconds(), TraceID: trace}
+	out := &api.Tried{Status: answer.StatusCode, Headers: answer.Header, TookNS: time.Since(began).Nanoseconds(), TraceID: trace, Cut: err != nil}
 	if len(body) > maxTried {
 		body, out.Cut = body[:maxTried], true
+	}
+	for n := 0; out.Cut && n < utf8.UTFMax && len(body) > 0 && !utf8.Valid(body); n++ {
+		body = body[:len(body)-1] // it was cut within a character, perhaps
 	}
 	if utf8.Valid(body) {
 		out.Body = string(body)
@@ -172,15 +184,22 @@ func (p *Platform) Try(ctx context.Context, q *api.Try) (*api.Tried, error) {
 	return out, nil
 }
 
-// tryRequest is the request that is sent, and the id of its trace.
-func (p *Platform) tryRequest(ctx context.Context, q *api.Try) (*http.Request, string, error) {
+// tryRequest is the request that is sent, and the id of its trace. Wherever its path and headers say that it goes, it goes to the
+// gateway. Headers that are about the connection are not a client's to choose here.
+func tryRequest(ctx context.Context, gateway string, q *api.Try) (*http.Request, string, error) {
 	bad := func(err error) error {
 		return fault.New(fault.CodeBadRequest, "this is no request that can be sent").
 			Fix(`send {"method": "GET", "path": "/api/leads?limit=1"}`).Because(err)
 	}
-	target, err := url.Parse(p.Info().Gateway)
+	target, err := url.Parse(gateway)
 	if err != nil {
 		return nil, "", err
+	}
+	if target.Host == "" {
+		return nil, "", fault.New(fault.CodeBadRequest, "the application has no gateway that listens").Fix("name an address in atoll.yaml: gateway: {listen: 127.0.0.1:8080}")
+	}
+	if q.Method == http.MethodConnect {
+		return nil, "", bad(nil)
 	}
 	asked, err := url.ParseRequestURI(q.Path)
 	if err != nil || asked.IsAbs() || !strings.HasPrefix(q.Path, "/") {
@@ -192,7 +211,13 @@ func (p *Platform) tryRequest(ctx context.Context, q *api.Try) (*http.Request, s
 		return nil, "", bad(err)
 	}
 	for name, value := range q.Headers {
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, "", fault.New(fault.CodeBadRequest, "%.60q cannot be sent as a header", name+": "+value).Fix("write a name of letters, digits and hyphens, and a value of one line")
+		}
 		r.Header.Set(name, value)
+	}
+	for _, name := range []string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		r.Header.Del(name)
 	}
 	r.Host = cmp.Or(q.Host, r.Host)
 	var id [24]byte

@@ -3,6 +3,7 @@ package platform
 import (
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -110,25 +111,26 @@ func shown(s *manifest.Service, addr func(callee string) string) map[string]stri
 // mayBeSecret tells whether a variable is to be hidden, by its name and by what stands in an address.
 func mayBeSecret(name, value string) bool {
 	upper := strings.ToUpper(name)
-	for _, sign := range []string{"SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "DSN", "DATABASE"} {
+	for _, sign := range []string{"SECRET", "TOKEN", "PASS", "PWD", "KEY", "CREDENTIAL", "DSN", "DATABASE", "PRIVATE", "SALT", "COOKIE", "JWT"} {
 		if strings.Contains(upper, sign) {
 			return true
 		}
 	}
-	at := strings.Index(value, "://")
-	return at >= 0 && strings.Contains(value[at:], "@")
+	return slices.Contains(strings.Split(upper, "_"), "AUTH") || credentials.MatchString(value)
 }
+
+// credentials is what has some within: an address with a user, a list of settings, a query, a private key.
+var credentials = regexp.MustCompile(`(?i)://[^/\s]*@|^[^\s/@]+:[^\s@/]+@|(^|[\s;&?,{"'])(password|passwd|pwd|secret|token|[a-z_.-]*key)["']?\s*[=:]|-----BEGIN|^(bearer|basic) `) //nolint:gochecknoglobals // a constant that the language has no word for
 
 // Environment lists what the replicas of a service find in their environment, and where it comes from.
 func (p *Platform) Environment(service string) ([]api.Variable, error) {
-	app := p.current()
+	p.mu.Lock()
+	app, list := p.app, p.environs[service] // of one and the same manifest: what is hidden depends on it
+	p.mu.Unlock()
 	s := app.Service(service)
 	if s == nil {
 		return nil, unknownService(app, service)
 	}
-	p.mu.Lock()
-	list := p.environs[service]
-	p.mu.Unlock()
 	written := shown(s, func(callee string) string { return p.calls.addr(s.Name, callee) })
 	out := []api.Variable{
 		{Name: "ATOLL_REPLICA", From: api.VariableReplica}, {Name: "PORT", From: api.VariableReplica},

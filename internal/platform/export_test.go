@@ -28,6 +28,13 @@ var (
 	Shown     = shown
 )
 
+// TryRequest, AsTried and MayBeSecret are for tests.
+var (
+	TryRequest  = tryRequest
+	AsTried     = tried
+	MayBeSecret = mayBeSecret
+)
+
 // Restless is for tests.
 type Restless = restless
 

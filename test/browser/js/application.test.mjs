@@ -18,6 +18,16 @@ test("the gateway shows every route in order, with its traffic, and why requests
   await until("the refusals are listed by cause", async () => (await page.reload(), await page.waitForTimeout(1500), (await page.innerText("main")).includes("over a limit")), 60_000);
 });
 
+test("the gateway of a range in the past counts that range, and not the last minutes", async () => {
+  const to = new Date(Date.now() - 6 * 3600e3);
+  const page = await open(`/gateway?t=${new Date(+to - 900e3).toISOString()}~${to.toISOString()}`);
+  await page.waitForSelector('table[aria-label="Routes"]');
+  await page.waitForSelector("text=Nothing was refused");
+  await page.waitForTimeout(1500);
+  const shown = await rows(page, "Routes");
+  assert.deepEqual(shown.map((r) => r[3]), shown.map(() => "0"), "nobody asked anything six hours ago");
+});
+
 test("check shows what the check of the manifests found", async () => {
   const page = await open("/check");
   const { findings } = await api("/v1/findings");

@@ -106,6 +106,22 @@ test("the console goes on by itself when Atoll is away for a moment", async () =
   await page.waitForSelector("text=No connection to Atoll", { state: "detached" });
 });
 
+test("a name in the address may hold any character", async () => {
+  for (const [path, shown] of [
+    ["/saga/100%25", "There is no such instance"],
+    ["/saga/a%2Fb", "There is no such instance"],
+    ["/service/%3Cb%3E%252f%25", "<b>%2f%"],
+    ["/service/%E0%A4%A", "%E0%A4%A"],
+    ["/trace/..%2F..%2Fx", "../../x"],
+  ]) {
+    const page = await open(path);
+    await page.locator(`main :text(${JSON.stringify(shown)})`).first().waitFor();
+    assert.doesNotMatch(await page.innerText("main"), /could not be loaded/, path);
+    assert.deepEqual(page.troubles.filter((t) => !t.includes("Failed to load resource")), [], path);
+    await page.context().close();
+  }
+});
+
 test("the command line says where the console is", async () => {
   assert.match(atoll("console"), new RegExp(`^${consoleURL}/#login=[A-Z0-9]+\n$`));
   await until("the address is in /v1/app", async () => (await api("/v1/app")).console === consoleURL);

@@ -72,3 +72,26 @@ test("a rule is tested, and says what its question answers", async () => {
   await page.click("text=Test it now");
   await page.getByRole("table", { name: "What it answers just now" }).or(page.getByText("It answers with nothing")).waitFor();
 });
+
+test("numbers that a browser has no room for survive the editing of a dead letter", async () => {
+  const page = await open("/events");
+  const letter = '{"offset":7,"subscription":"crm/lead.routed","topic":"lead.routed","origin":3,"cause":"refused","failed":1,"stored":"2026-01-02T03:04:05Z","died":"2026-01-02T03:04:05Z","event":{"specversion":"1.0","id":"1","type":"lead.routed","source":"/services/leads","data":{"id":9007199254740993,"note":"a"}}}';
+  await page.route("**/v1/bus/dead/7", (route) => route.fulfill({ contentType: "application/json", body: letter }));
+  let sent;
+  await page.route("**/v1/bus/dead/replay", (route) => {
+    sent = JSON.parse(route.request().postData());
+    return route.fulfill({ contentType: "application/json", body: '{"done":1}' });
+  });
+  await page.route("**/v1/watch?*", async (route) => {
+    const gets = new URL(route.request().url()).searchParams.getAll("get").filter((g) => g.includes("/v1/bus/dead"));
+    await route.fulfill({ contentType: "text/event-stream", body: gets.map((get) => `data: {"get":${JSON.stringify(get)},"status":200,"body":{"dead_letters":[${letter}]}}\n\n`).join("") });
+  });
+  await page.goto(page.url() + "?tab=dead&offset=7");
+  await page.click("text=Edit the data");
+  const text = await page.inputValue("dialog textarea");
+  assert.match(text, /9007199254740993/);
+  await page.fill("dialog textarea", text.replace('"a"', '"b"'));
+  await page.click("text=Replay with this data");
+  await until("it is sent", () => sent);
+  assert.match(Buffer.from(sent.data, "base64").toString(), /"id": 9007199254740993,\s+"note": "b"/);
+});

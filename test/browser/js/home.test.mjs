@@ -43,6 +43,62 @@ test("a crash is seen within seconds, in words, and so is its end", async () => 
   await until("it is back", async () => (await rows(page, "Services")).some((r) => r[0].startsWith("web") && r[1] === "● ready 1/1"));
 });
 
+/** altered changes what the stream of a page says of some paths; undefined is an error. */
+async function altered(page, changes) {
+  await page.route("**/v1/watch?*", async (route) => {
+    const gets = new URL(route.request().url()).searchParams.getAll("get");
+    const lines = await Promise.all(
+      gets.map(async (get) => {
+        const path = get.replace(/^\d+s /, "").replace(/\{now(-(\d+)m)?\}/g, (_, _m, m) => encodeURIComponent(new Date(Date.now() - (m ?? 0) * 60_000).toISOString()));
+        const change = Object.entries(changes).find(([p]) => path === p);
+        if (change && !change[1]) return { get, status: 500, body: { code: "internal", detail: "It broke.", remedy: "Look at the log." } };
+        const body = await api(path);
+        return { get, status: 200, body: change ? change[1](body) : body };
+      }),
+    );
+    await route.fulfill({ contentType: "text/event-stream", body: lines.map((l) => `data: ${JSON.stringify(l)}\n\n`).join("") });
+  });
+}
+
+const quiet = { "/v1/alerts": (a) => ({ ...a, alerts: [] }), "/v1/bus": (b) => ({ ...b, dead: 0 }), "/v1/sagas": (s) => ({ sagas: s.sagas.map((x) => ({ ...x, instances: {} })) }), "/v1/findings": () => ({ findings: [] }), "/v1/top": (t) => ({ ...t, services: t.services.map((s) => ({ ...s, error_ratio: 0, state: "ready" })) }) };
+
+test("all is well is said when everything was looked at, and not when one question failed", async () => {
+  const page = await open("/catalogue");
+  await altered(page, quiet);
+  await page.click("nav >> text=Home");
+  await page.waitForSelector("text=All is well");
+  const other = await open("/catalogue");
+  await altered(other, { ...quiet, "/v1/sagas": undefined });
+  await other.click("nav >> text=Home");
+  await other.waitForSelector(".home-state >> text=It broke.");
+  assert.doesNotMatch(await other.innerText("main"), /All is well/);
+});
+
+test("a service that fails its requests and alerts that are silenced are not passed over", async () => {
+  const page = await open("/catalogue");
+  const alert = (n, silenced) => ({ alert: "latency", state: "firing", severity: "critical", fingerprint: n, labels: {}, since: new Date().toISOString(), started: new Date().toISOString(), summary: "slow", silenced });
+  await altered(page, {
+    ...quiet,
+    "/v1/alerts": (a) => ({ ...a, alerts: [alert("1", ["s"])] }),
+    "/v1/top": (t) => ({ ...t, services: t.services.map((s) => ({ ...s, state: "ready", per_second: 1, error_ratio: s.service === "web" ? 0.5 : 0 })) }),
+  });
+  await page.click("nav >> text=Home");
+  await page.waitForSelector(".home-ill >> text=web fails 50.0 % of its requests");
+  assert.match((await page.innerText(".home-tiles")).replace(/\s+/g, " "), /0 alerts firing, 1 silenced/);
+});
+
+test("of very many rows the first are drawn, and more when they are asked for", async () => {
+  const page = await open("/home-less");
+  await altered(page, { "/v1/routes": (r) => ({ routes: Array.from({ length: 10_000 }, (_, i) => ({ ...r.routes[0], path: `/r${i}` })) }) });
+  await page.click("nav >> text=Gateway");
+  await page.waitForSelector("text=The first 500 of 10.0 k rows are shown");
+  assert.equal((await rows(page, "Routes")).length, 500);
+  await page.click("button:has-text('500 more')");
+  await until("1,000 are drawn", async () => (await rows(page, "Routes")).length === 1000);
+  await page.fill("[aria-label='Filter routes']", "r9999");
+  await until("the filter is about all", async () => (await rows(page, "Routes")).length === 1);
+});
+
 test("the map has an edge for each that the API tells of, with rate, latency and errors", async () => {
   const page = await open("/?view=map&t=60m");
   await page.waitForSelector(".map-node");

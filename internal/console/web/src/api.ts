@@ -72,8 +72,19 @@ export async function send(method: string, path: string, body?: unknown, signal?
   throw problem;
 }
 
-export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return (await send("GET", path, undefined, signal)).json();
+export async function get<T>(path: string, signal?: AbortSignal, whole = false): Promise<T> {
+  const answer = await send("GET", path, undefined, signal);
+  return whole ? (exact(await answer.text()) as T) : answer.json();
+}
+
+/** exact reads JSON whose numbers are written again as they were, which matters where a person changes a part of it: a browser's own
+ * numbers have 53 bits, and the ids of many services 64. Those that do not fit are no numbers in what it returns. */
+export function exact(text: string): unknown {
+  const raw = (JSON as unknown as { rawJSON?: (text: string) => unknown }).rawJSON;
+  if (!raw) return JSON.parse(text); // an older browser
+  const keep = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" && context?.source && Math.abs(value) > Number.MAX_SAFE_INTEGER && String(value) !== context.source ? raw(context.source) : value;
+  return JSON.parse(text, keep as (key: string, value: unknown) => unknown);
 }
 
 export async function post<T>(path: string, body: unknown = {}, signal?: AbortSignal): Promise<T> {
@@ -96,7 +107,7 @@ export function q(params: Record<string, string | number | boolean | undefined>)
 }
 
 /** stream reads server-sent events until the server ends or signal is aborted. */
-export async function stream<T>(path: string, take: (item: T) => void, signal: AbortSignal): Promise<void> {
+export async function stream<T>(path: string, take: (item: T) => void, signal: AbortSignal, parse: (text: string) => unknown = JSON.parse): Promise<void> {
   const answer = await send("GET", path, undefined, signal, "text/event-stream");
   const reader = answer.body!.pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array>).getReader();
   let rest = "";
@@ -111,7 +122,7 @@ export async function stream<T>(path: string, take: (item: T) => void, signal: A
     if (part.done) return;
     const events = (rest + part.value).split("\n\n");
     rest = events.pop() ?? "";
-    for (const event of events) if (event.startsWith("data: ")) take(JSON.parse(event.slice(6)) as T);
+    for (const event of events) if (event.startsWith("data: ")) take(parse(event.slice(6)) as T);
   }
 }
 

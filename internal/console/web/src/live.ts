@@ -1,7 +1,7 @@
 // What is shown is kept fresh by one stream: the server answers all paths that are on the screen again whenever they change.
 import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, loggedIn, Problem, problemOf, stream } from "./api";
+import { exact, get, loggedIn, Problem, problemOf, stream } from "./api";
 
 export interface Live<T> {
   data?: T;
@@ -66,6 +66,7 @@ async function connect() {
         entry.value.value = a.status < 400 ? { data: a.body } : { data: entry.value.value.data, error: problemOf(a.body, a.status) };
       },
       mine.signal,
+      (text) => (text.startsWith('{"get":"1s /v1/saga-instances/') ? exact(text) : JSON.parse(text)), // an operator sends parts of it back
     );
   } catch (e) {
     if (e instanceof Problem && e.status >= 400) {
@@ -75,7 +76,7 @@ async function connect() {
       }
     }
   }
-  if (running !== mine) return;
+  if (mine.signal.aborted) return; // another has taken its place, or nobody looks
   connected.value = false;
   scheduled = window.setTimeout(connect, 1000);
 }
@@ -91,8 +92,9 @@ export interface Asked<T> extends Live<T> {
   again: () => void;
 }
 
-/** useAsk asks once, and again when the path changes or again is called. What was there stays until the new answer comes. */
-export function useAsk<T>(path: string | null): Asked<T> {
+/** useAsk asks once, and again when the path changes or again is called. What was there stays until the new answer comes. Whole, all numbers
+ * are kept as they are written: see exact. */
+export function useAsk<T>(path: string | null, whole = false): Asked<T> {
   const [state, setState] = useState<Live<T> & { for?: string | null }>({});
   const [round, setRound] = useState(0);
   useEffect(() => {
@@ -101,7 +103,7 @@ export function useAsk<T>(path: string | null): Asked<T> {
       return;
     }
     const abort = new AbortController();
-    get<T>(path, abort.signal)
+    get<T>(path, abort.signal, whole)
       .then((data) => setState({ data, for: path }))
       .catch((error) => !abort.signal.aborted && setState((s) => ({ data: s.data, error, for: path })));
     return () => abort.abort();

@@ -2,7 +2,7 @@
 
 export type Schema = Record<string, unknown> & { $ref?: string; type?: string | string[]; properties?: Record<string, Schema>; items?: Schema; required?: string[]; enum?: unknown[]; description?: string };
 
-export interface Parameter {
+interface Parameter {
   name: string;
   in: "path" | "query" | "header" | "cookie";
   required?: boolean;
@@ -94,6 +94,7 @@ export function typeOf(s: Schema): string {
 
 /** example is a value that fits a schema, as far as it can be told. */
 export function example(c: Contract, schema: Schema | undefined, depth = 0, name = ""): unknown {
+  if (depth > 8) return null; // a schema may go on for ever
   const s = c.resolve(schema);
   if (s.example !== undefined) return s.example;
   if (Array.isArray(s.examples) && s.examples.length) return s.examples[0];

@@ -10,7 +10,7 @@ export const plain = (text: string) => text.replace(commands, "").replace(/\r+$/
 const messages = ["msg", "message", "event", "@m"];
 const known = new Set(["time", "timestamp", "ts", "@t", "level", "severity", "lvl", "@l", "service", "replica", "pid", "hostname", "v"]);
 
-export interface Readable {
+interface Readable {
   message: string;
   fields: [key: string, value: string][];
 }

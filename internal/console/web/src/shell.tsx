@@ -1,14 +1,14 @@
 // What surrounds every screen: navigation, the range of time, what is ill, keys, and the login.
 import type { ComponentType } from "preact";
 import { signal } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { loggedIn, login, logout, Problem } from "./api";
 import { connected, useLive } from "./live";
 import { known, setSingle, single, useKeys } from "./keys";
 import { nav, routes } from "./screens";
-import { bounds, range, ranges, rangeText, setRange, spanText } from "./time";
+import { bounds, local, range, ranges, rangeText, setRange, spanText } from "./time";
 import { theme, toggleTheme } from "./theme";
-import { go, href, path } from "./url";
+import { decoded, go, href, path } from "./url";
 import { colorServices, Dialog, Failed, Loading, Mark, Empty } from "./ui/basic";
 import { Notices } from "./ui/notices";
 import type { Alerts, App, Service } from "./types";
@@ -84,7 +84,7 @@ function Frame() {
   const here = path.value;
   useEffect(() => {
     menuOpen.value = false;
-    const name = nav.flatMap(([, items]) => items).find(([to]) => to === here)?.[1] ?? decodeURIComponent(here.split("/").pop() ?? "");
+    const name = nav.flatMap(([, items]) => items).find(([to]) => to === here)?.[1] ?? decoded(here.split("/").pop() ?? "");
     document.title = `${name} · ${app.data?.app ?? "Atoll"}`;
   }, [here, app.data?.app]);
   return (
@@ -167,7 +167,7 @@ function Screen({ here }: { here: string }) {
     setFailed(undefined);
     hit
       .load()
-      .then((m) => !gone && setShown({ View: m.default, args: hit.match!.slice(1).map(decodeURIComponent), of: here }))
+      .then((m) => !gone && setShown({ View: m.default, args: hit.match!.slice(1).map(decoded), of: here }))
       .catch(() => !gone && setFailed(new Problem("stale", "This part of the console could not be loaded.", "Atoll may have been replaced by another version meanwhile: load the page anew.", 0)));
     return () => {
       gone = true;
@@ -189,15 +189,21 @@ function RangePicker() {
   const [open, setOpen] = useState(false);
   const r = range.value;
   const { from, to } = bounds(r);
-  const local = (d: Date) => new Date(+d - d.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
   const [a, setA] = useState("");
   const [b, setB] = useState("");
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const outside = (e: PointerEvent) => !box.current?.contains(e.target as Node) && setOpen(false);
+    addEventListener("pointerdown", outside);
+    return () => removeEventListener("pointerdown", outside);
+  }, [open]);
   const pick = (minutes: number) => {
     setRange({ minutes });
     setOpen(false);
   };
   return (
-    <div class="range" onKeyDown={(e) => e.key === "Escape" && setOpen(false)}>
+    <div ref={box} class="range" onKeyDown={(e) => e.key === "Escape" && setOpen(false)}>
       <button
         type="button"
         aria-expanded={open}
@@ -310,7 +316,11 @@ function Jump() {
         autofocus
         class="wide-input"
         placeholder="a service, a screen, the id of a trace or a saga"
+        role="combobox"
         aria-label="Jump to"
+        aria-expanded={list.length > 0}
+        aria-controls="jump-list"
+        aria-activedescendant={list[at] && `jump-${at}`}
         value={text}
         onInput={(e) => {
           setText(e.currentTarget.value);
@@ -323,9 +333,9 @@ function Jump() {
           } else if (e.key === "Enter") open(list[at]);
         }}
       />
-      <ul class="jump-list" role="listbox" aria-label="Targets">
+      <ul id="jump-list" class="jump-list" role="listbox" aria-label="Targets">
         {list.map((t, i) => (
-          <li key={t.to} role="option" aria-selected={i === at} onClick={() => open(t)}>
+          <li key={t.to} id={`jump-${i}`} role="option" aria-selected={i === at} onClick={() => open(t)}>
             <span>{t.name}</span>
             <span class="muted">{t.kind}</span>
           </li>

@@ -53,9 +53,12 @@ const sameDay = (a: Date, b: Date) => a.toDateString() === b.toDateString();
 
 /** clock is a moment in the reader's zone: the time, and the day if it is another. */
 export function clock(at: Date, millis = false): string {
-  const time = at.toLocaleTimeString([], { hour12: false, ...(millis ? { fractionalSecondDigits: 3 } : {}), hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const time = at.toLocaleTimeString([], { hourCycle: "h23", ...(millis ? { fractionalSecondDigits: 3 } : {}), hour: "2-digit", minute: "2-digit", second: "2-digit" });
   return sameDay(at, new Date()) ? time : at.toLocaleDateString([], { month: "short", day: "numeric" }) + ", " + time;
 }
+
+/** local is a moment in the reader's zone, as a field for one wants it. */
+export const local = (at: Date) => new Date(+at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 
 /** utc is a moment in UTC, for hovering. */
 export const utc = (at: Date) => (isNaN(+at) ? "" : at.toISOString().replace("T", " ").replace("Z", " UTC"));
@@ -78,15 +81,17 @@ export function duration(ns: number): string {
   if (ns < 1e6) return `${digits(ns / 1e3)} µs`;
   if (ns < 1e9) return `${digits(ns / 1e6)} ms`;
   if (ns < 60e9) return `${digits(ns / 1e9)} s`;
-  return spanText(ns);
+  const s = Math.round(ns / 1e9);
+  return s < 3600 ? `${Math.floor(s / 60)} min${s % 60 ? ` ${s % 60} s` : ""}` : spanText(ns);
 }
 
 /** spanText is a span of time in whole units. */
 export function spanText(ns: number): string {
   const s = Math.round(ns / 1e9);
   if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.round(s / 60)} min`;
-  if (s < 86400) return s % 3600 < 60 ? `${Math.round(s / 3600)} h` : `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+  const min = Math.round(s / 60);
+  if (min < 60) return `${min} min`;
+  if (s < 86400) return min % 60 ? `${Math.floor(min / 60)} h ${min % 60} min` : `${min / 60} h`;
   const days = Math.floor(s / 86400);
   return days === 1 ? "1 day" : `${days} days`;
 }

@@ -82,21 +82,6 @@ export interface Fault {
   remedy?: string;
 }
 
-export interface AppEvent {
-  seq: number;
-  time: string;
-  kind: "replica" | "reload" | "notice";
-  service?: string;
-  replica?: string;
-  from?: string;
-  to?: string;
-  text: string;
-  fault?: Fault;
-  final?: boolean;
-  loop?: boolean;
-  lines?: string[];
-}
-
 export interface TopRow {
   service: string;
   state: string;
@@ -119,7 +104,7 @@ export interface Top {
 
 export type Attributes = Record<string, unknown>;
 
-export interface SpanEvent {
+interface SpanEvent {
   time: string;
   name: string;
   attributes?: Attributes;
@@ -285,15 +270,6 @@ export interface ServiceMap {
   missed: number;
 }
 
-export interface TelemetryUsage {
-  rows: { bytes: number; limit_bytes: number; oldest?: string; torn?: string[] };
-  metrics: { bytes: number; limit_bytes: number; oldest?: string };
-  series: number;
-  services: { service: string; spans: number; records: number; bytes: number; series: number; dropped?: Record<string, number> }[];
-  otlp_grpc?: string;
-  otlp_http?: string;
-}
-
 export interface Topic {
   topic: string;
   summary?: string;
@@ -375,7 +351,7 @@ export interface Settled {
   failed: { offset: number; fault: Fault }[] | null;
 }
 
-export interface SagaStep {
+interface SagaStep {
   step: string;
   kind: "call" | "child" | "wait" | "sleep";
   role: "compensatable" | "pivot" | "retriable";

@@ -5,17 +5,18 @@ const here = signal(location.pathname + location.search);
 
 addEventListener("popstate", () => (here.value = location.pathname + location.search));
 
-/** path is the path of the address, such as /traces. */
-export const path = computed(() => decode(here.value.split("?")[0] ?? "/"));
+/** path is the path of the address, such as /traces, as it is written there: a name within it may hold any character, escaped. */
+export const path = computed(() => here.value.split("?")[0] || "/");
 
 /** query is the rest of the address. */
 export const query = computed(() => new URLSearchParams(here.value.split("?")[1] ?? ""));
 
-function decode(text: string): string {
+/** decoded is a part of a path without its escapes; one that holds no escapes, though it has a %, as it is. */
+export function decoded(part: string): string {
   try {
-    return decodeURI(text);
+    return decodeURIComponent(part);
   } catch {
-    return text;
+    return part;
   }
 }
 

@@ -10,7 +10,7 @@ import { notify } from "../ui/notices";
 import { Table } from "../ui/table";
 import type { Alert, AlertChange, AlertRule, Alerts as AlertsShape, AlertTest, Silence } from "../types";
 import { quoted } from "../pretty";
-import { Confirm } from "./sagaparts";
+import { Confirm } from "../ui/confirm";
 import "./alerts.css";
 
 type Tab = "now" | "rules" | "silences" | "history" | "receivers";

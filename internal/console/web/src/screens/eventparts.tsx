@@ -7,7 +7,7 @@ import type { CloudEvent, Settled } from "../types";
 const shown = new Set(["specversion", "data", "data_base64", "id", "source", "type", "subject", "time", "datacontenttype", "traceparent"]);
 
 /** traceOf is the trace that an event belongs to. */
-export function traceOf(e: CloudEvent): string | undefined {
+function traceOf(e: CloudEvent): string | undefined {
   return /^00-([0-9a-f]{32})-/.exec(String(e.traceparent ?? ""))?.[1];
 }
 

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { post } from "../api";
 import { useLive } from "../live";
-import { bytes, count, plural, rate } from "../time";
+import { bytes, count, local, plural, rate } from "../time";
 import { href, param, set } from "../url";
 import { Answer, Card, Empty, Mark, Page, Service, Tabs, Time, toneOf } from "../ui/basic";
 import { notify } from "../ui/notices";
@@ -12,7 +12,7 @@ import { Dead } from "./eventsdead";
 import { Delayed } from "./eventsdelayed";
 import { Stored } from "./eventsstored";
 import { Webhooks } from "./webhooks";
-import { Confirm } from "./sagaparts";
+import { Confirm } from "../ui/confirm";
 import "./events.css";
 
 type Tab = "topics" | "subscriptions" | "dead" | "delayed" | "webhooks" | "events";
@@ -205,9 +205,4 @@ function Replay({ s, first, next, onClose }: { s: Subscription; first: number; n
       )}
     </Confirm>
   );
-}
-
-/** local is a time as the field for one wants it. */
-function local(at: Date): string {
-  return new Date(+at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }

@@ -9,7 +9,7 @@ import { notify } from "../ui/notices";
 import { Table } from "../ui/table";
 import type { Bus, DeadLetter, Settled } from "../types";
 import { base64, EventView, settledText } from "./eventparts";
-import { Confirm, json } from "./sagaparts";
+import { Confirm, json } from "../ui/confirm";
 
 const page = 100;
 
@@ -185,7 +185,7 @@ function said(text = ""): string {
 
 /** Letter is one dead letter: why it died, its event, and its data to be mended. */
 function Letter({ offset, onClose, onDo }: { offset: string; onClose: () => void; onDo: (w: What) => void }) {
-  const got = useAsk<DeadLetter>("/v1/bus/dead/" + encodeURIComponent(offset));
+  const got = useAsk<DeadLetter>("/v1/bus/dead/" + encodeURIComponent(offset), true);
   const [text, setText] = useState<string>();
   const [busy, setBusy] = useState(false);
   const [failed, setFailed] = useState<Problem>();
@@ -196,7 +196,7 @@ function Letter({ offset, onClose, onDo }: { offset: string; onClose: () => void
     setBusy(true);
     setFailed(undefined);
     try {
-      const s = await post<Settled>("/v1/bus/dead/replay", { offsets: [Number(offset)], data: base64(isJSON ? JSON.stringify(read.value) : text!) });
+      const s = await post<Settled>("/v1/bus/dead/replay", { offsets: [Number(offset)], data: base64(text!) });
       const fault = s.failed?.[0]?.fault;
       if (fault) return setFailed(new Problem(fault.code, fault.text, fault.remedy ?? "", 0));
       notify("It is delivered again, with your data");

@@ -8,7 +8,7 @@ import { notify } from "../ui/notices";
 import { Table } from "../ui/table";
 import type { Settled, StoredEvent } from "../types";
 import { EventView, settledText } from "./eventparts";
-import { Confirm } from "./sagaparts";
+import { Confirm } from "../ui/confirm";
 
 export function Delayed({ n }: { n: number }) {
   const [limit, setLimit] = useState(100);

@@ -25,6 +25,7 @@ function useStored(path: string, held: boolean) {
     let frame = 0;
     let retry = 0;
     setFailed(undefined);
+    setGone(false);
     const draw = () => {
       frame = 0;
       const merged = [...fresh.reverse(), ...all];
@@ -124,7 +125,7 @@ export function Stored({ topics }: { topics: string[] }) {
 }
 
 function One({ offset, onClose }: { offset: string; onClose: () => void }) {
-  const got = useAsk<StoredEvent>("/v1/bus/events/" + encodeURIComponent(offset));
+  const got = useAsk<StoredEvent>("/v1/bus/events/" + encodeURIComponent(offset), true);
   return (
     <Dialog title={`Event ${offset}`} onClose={onClose} wide>
       <Answer of={got}>

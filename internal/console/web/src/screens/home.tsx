@@ -6,7 +6,7 @@ import { label, useCourse } from "../ui/prom";
 import { q } from "../api";
 import { bytes, count, duration, moving, percent, plural, range, rangeText, rate } from "../time";
 import { go, href, param, set } from "../url";
-import { Answer, Card, Empty, Mark, Page, Service, Spark, toneOf, type Tone } from "../ui/basic";
+import { Answer, Card, Empty, Failed, Mark, Page, Service, Spark, toneOf, type Tone } from "../ui/basic";
 import { Table, type Col } from "../ui/table";
 import type { Alerts, Bus, Fault, Found, Saga, Service as ServiceInfo, Top, TopRow } from "../types";
 import "./home.css";
@@ -174,6 +174,8 @@ function Attention({ rows }: { rows?: Row[] }) {
     const ill = r.info?.running.filter((x) => toneOf(x.state) === "bad") ?? [];
     if (toneOf(r.state) === "bad") {
       items.push({ key: r.service, tone: "bad", what: (<><b>{r.service}</b> {r.state}{ill[0]?.reason ? `: ${ill[0].reason}` : ""}</>), to: href("/logs", { q: `service = ${label(r.service)}` }), go: "Its output" });
+    } else if (tone(r) === "warn" && toneOf(r.state) === "ok") {
+      items.push({ key: r.service, tone: "warn", what: (<><b>{r.service}</b> fails {percent(r.error_ratio)} of its requests</>), to: href("/traces", { q: `service = ${label(r.service)} and status = error` }), go: "The failures" });
     }
   }
   for (const a of alerts.data?.alerts ?? []) {
@@ -189,6 +191,12 @@ function Attention({ rows }: { rows?: Row[] }) {
   const ready = rows.filter((r) => toneOf(r.state) === "ok").length;
   const total = rows.reduce((n, r) => n + r.per_second, 0);
   const failed = rows.reduce((n, r) => n + r.per_second * r.error_ratio, 0);
+  const firing = alerts.data?.alerts.filter((a) => a.state === "firing") ?? [];
+  const silenced = firing.filter((a) => a.silenced?.length).length;
+  const asked = [alerts, bus, sagas, findings];
+  const unknown = asked.find((a) => a.error)?.error;
+  // Nobody is told that all is well before everything was looked at.
+  const known = asked.every((a) => a.data && !a.error);
   const starting = rows.filter((r) => toneOf(r.state) === "busy").length;
   return (
     <section class="home-state" aria-label="State">
@@ -196,8 +204,9 @@ function Attention({ rows }: { rows?: Row[] }) {
         <Tile n={`${ready} of ${rows.length}`} what="services ready" tone={ready === rows.length ? "ok" : items.some((i) => i.tone === "bad") ? "bad" : "busy"} note={starting ? `${starting} starting` : undefined} />
         <Tile n={rate(total)} what="requests a second" to={href("/traces")} />
         <Tile n={total > 0 ? percent(failed / total) : "–"} what="of them fail" tone={failed > 0 ? "bad" : undefined} to={href("/traces", { q: "status = error" })} />
-        <Tile n={String(alerts.data?.alerts.filter((a) => a.state === "firing").length ?? "–")} what="alerts firing" to={href("/alerts")} />
+        <Tile n={alerts.data ? String(firing.length - silenced) : "–"} what="alerts firing" note={silenced ? `${silenced} silenced` : undefined} to={href("/alerts")} />
       </div>
+      {unknown && <Failed error={unknown} />}
       {items.length > 0 ? (
         <ul class="home-ill">
           {items.slice(0, 6).map((i) => (
@@ -209,7 +218,7 @@ function Attention({ rows }: { rows?: Row[] }) {
           ))}
           {items.length > 6 && <li class="muted">and {items.length - 6} more; filter the list below</li>}
         </ul>
-      ) : (
+      ) : !known ? null : (
         <p class="home-well">
           <Mark tone={starting ? "busy" : "ok"}>{starting ? `${plural(starting, "service")} starting` : "All is well"}</Mark> <span class="muted">{starting ? "" : "no service ill, no alert firing, nothing waiting for a person"}</span>
         </p>

@@ -18,7 +18,7 @@ export interface Shown {
 }
 
 export const levels: Level[] = ["error", "warn", "info", "debug"];
-export const levelTone: Record<Level, Tone> = { error: "bad", warn: "warn", info: "off", debug: "off" };
+const levelTone: Record<Level, Tone> = { error: "bad", warn: "warn", info: "off", debug: "off" };
 const signs: Record<Level, string> = { error: "✕", warn: "▲", info: "●", debug: "○" };
 
 /** keyOf finds a line again: when and where it was written. */

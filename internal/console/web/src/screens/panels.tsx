@@ -15,7 +15,7 @@ interface Panel {
 const requests = "http_server_request_duration_seconds";
 
 /** panelsOf are the panels of a service, over windows of w. */
-export function panelsOf(service: string, sagas: string[] = []): Panel[] {
+function panelsOf(service: string, sagas: string[] = []): Panel[] {
   const s = `service=${label(service)}`;
   const w = "1m";
   const quantile = (at: number): [string, string] => [`p${at * 100}`, `histogram_quantile(${at}, sum by (le) (rate(${requests}_bucket{${s}}[${w}])))`];

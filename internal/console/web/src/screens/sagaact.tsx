@@ -4,7 +4,7 @@ import { post } from "../api";
 import { operator } from "../operator";
 import { notify } from "../ui/notices";
 import type { SagaDetail, SagaMigrated, SagaRequest, SagaTask } from "../types";
-import { Confirm, json } from "./sagaparts";
+import { Confirm, json } from "../ui/confirm";
 
 type Action = "retry" | "skip" | "override" | "replace" | "cancel" | "migrate";
 

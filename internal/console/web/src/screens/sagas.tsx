@@ -4,13 +4,14 @@ import { get, post, Problem, q } from "../api";
 import { useAsk, useLive } from "../live";
 import { useKeys } from "../keys";
 import { operator } from "../operator";
-import { bounds, count, duration, plural, range, rangeText } from "../time";
+import { bounds, count, duration, moving, plural, range, rangeText } from "../time";
 import { go, href, param, set } from "../url";
 import { Answer, Card, Dialog, Empty, Failed, Loading, Page, sentence, Time } from "../ui/basic";
 import { notify } from "../ui/notices";
 import { Table, type Col } from "../ui/table";
 import type { Saga, SagaActed, SagaDetail, SagaInstance } from "../types";
-import { Confirm, json, State, states, sagaTone } from "./sagaparts";
+import { State, states, sagaTone } from "./sagaparts";
+import { Confirm, json } from "../ui/confirm";
 import "./sagas.css";
 
 const page = 50;
@@ -109,9 +110,7 @@ function Instances({ sagas }: { sagas: Saga[] }) {
   const [at, setAt] = useState(0);
   const f = filter();
   const name = JSON.stringify({ ...f, since: f.since ? rangeText(range.value) : "", at });
-  const frozen = useRef({ name: "", path: "" });
-  if (frozen.current.name !== name) frozen.current = { name, path: path(f) };
-  const first = useLive<{ instances: SagaInstance[]; next?: string }>("2s " + frozen.current.path);
+  const first = useLive<{ instances: SagaInstance[]; next?: string }>("2s " + path({ ...f, since: f.since && moving().from }));
   const [older, setOlder] = useState<{ rows: SagaInstance[]; next?: string; loading?: boolean; error?: Problem }>();
   const [picked, setPicked] = useState<Set<string>>(new Set());
   const [doing, setDoing] = useState<"" | "retry" | "skip" | "cancel">("");

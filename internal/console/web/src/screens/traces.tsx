@@ -1,7 +1,7 @@
 import { useMemo, useRef } from "preact/hooks";
 import { q, type Problem } from "../api";
 import { useAsk, useLive } from "../live";
-import { bounds, clock, count, duration, moving, percent, plural, range, setRange } from "../time";
+import { bounds, count, moving, percent, plural, range, setRange } from "../time";
 import { both, filterOf, narrowed, regionOf, regionText, stagesOf, withinText, type Region } from "../trace/querytext";
 import type { Found, Heat } from "../types";
 import { go, href, param, set } from "../url";
@@ -123,7 +123,7 @@ function Choice({ of, errors, heat }: { of: string; errors: boolean; heat?: Heat
   );
 }
 
-export function Sampled({ of }: { of: { spans: number; looked: number } }) {
+function Sampled({ of }: { of: { spans: number; looked: number } }) {
   if (of.looked >= of.spans) return null;
   return (
     <span class="tag" title={`${count(of.looked)} of ${count(of.spans)} spans were looked at, the first of each sixtieth of the time.`}>
@@ -198,5 +198,3 @@ function Stages({ query, narrow, live, ends }: Asks & { query: string; narrow: s
     </Answer>
   );
 }
-
-export const regionTitle = (r: Region) => `${clock(new Date(r.from))} – ${clock(new Date(r.to))}, ${duration(r.least)}${r.most ? ` to ${duration(r.most)}` : " and more"}`;

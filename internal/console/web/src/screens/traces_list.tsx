@@ -53,7 +53,7 @@ function Root({ trace }: { trace: TraceSummary }) {
   );
 }
 
-export function Dots({ names }: { names: string[] }) {
+function Dots({ names }: { names: string[] }) {
   return (
     <span class="tr-dots" title={names.join(", ")} role="img" aria-label={names.join(", ")}>
       {names.slice(0, 10).map((n) => (

@@ -8,7 +8,7 @@ import { Answer, Card, Copy, Dialog, Empty, Mark, Time } from "../ui/basic";
 import { act, notify } from "../ui/notices";
 import { Table } from "../ui/table";
 import type { Webhook, WebhookDelivery } from "../types";
-import { Confirm } from "./sagaparts";
+import { Confirm } from "../ui/confirm";
 
 const reasons: Record<string, string> = { asked: "somebody disabled it", gone: "it answered 410: it is gone", failing: "it failed for too long" };
 

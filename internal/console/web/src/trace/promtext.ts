@@ -1,6 +1,6 @@
 // Where in a PromQL query a cursor stands: enough to complete what is typed, not a parser.
 
-export interface PromPlace {
+interface PromPlace {
   kind: "name" | "label" | "value" | "none";
   word: string; // that has been typed
   from: number; // where it begins

@@ -13,7 +13,7 @@ export function valueText(v: unknown): string {
 }
 
 /** barAt is where the stages of a query begin: its first bar outside of quotes; its length if it has none. */
-export function barAt(query: string): number {
+function barAt(query: string): number {
   let quote = "";
   for (let i = 0; i < query.length; i++) {
     const c = query[i]!;

@@ -249,7 +249,7 @@ function axes(g: CanvasRenderingContext2D, heat: Heat, rows: number, width: numb
   for (let i = 0; i <= n; i++) {
     g.textAlign = i === 0 ? "left" : i === n ? "right" : "center";
     const t = new Date(begin + (span * i) / n);
-    const text = span > 2 * 86400e3 ? t.toLocaleDateString([], { month: "short", day: "numeric" }) : t.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(span < 20 * 60e3 ? { second: "2-digit" } : {}) });
+    const text = span > 2 * 86400e3 ? t.toLocaleDateString([], { month: "short", day: "numeric" }) : t.toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit", ...(span < 20 * 60e3 ? { second: "2-digit" } : {}) });
     g.fillText(text, left + ((width - left) * i) / n, height - 3);
   }
 }

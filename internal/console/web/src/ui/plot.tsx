@@ -141,5 +141,5 @@ function short(t: number, times: number[]): string {
   const at = new Date(t * 1000);
   const long = (times.at(-1) ?? t) - (times[0] ?? t) > 2 * 86400;
   if (!long && (times.at(-1) ?? t) - (times[0] ?? t) < 600) return clock(at).split(", ").at(-1)!;
-  return long ? at.toLocaleDateString([], { month: "short", day: "numeric" }) : at.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" });
+  return long ? at.toLocaleDateString([], { month: "short", day: "numeric" }) : at.toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" });
 }

@@ -32,8 +32,11 @@ export function useCourse(query: string | null, every = "15s") {
   return { ...of, course };
 }
 
-/** useInstant keeps the present values of a query fresh. */
-export const useInstant = (query: string): Live<PromAnswer> => useLive<PromAnswer>("15s /prometheus/api/v1/query" + q({ query }));
+/** useInstant keeps the values of a query fresh, at the end of the range of time in the address. */
+export function useInstant(query: string): Live<PromAnswer> {
+  const { minutes, to } = range.value;
+  return useLive<PromAnswer>((minutes === undefined ? "60s" : "15s") + " /prometheus/api/v1/query" + q({ query, time: minutes === undefined ? to!.toISOString() : undefined }));
+}
 
 /** rateWindow is the window that rates are taken over: no shorter than four readings, no longer than needed. */
 export const rateWindow = () => `${Math.max(60, stepOf() * 2)}s`;
@@ -45,7 +48,7 @@ export function whole(): string {
 }
 
 /** courseOf lays series over one row of times. */
-export function courseOf(series: PromSeries[], step: number): Course {
+function courseOf(series: PromSeries[], step: number): Course {
   let first = Infinity;
   let last = -Infinity;
   for (const s of series) {

@@ -2,6 +2,7 @@
 import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
 import { isValidElement } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { count } from "../time";
 import { go, param, set } from "../url";
 
 export interface Col<T> {
@@ -13,9 +14,13 @@ export interface Col<T> {
   min?: "s" | "m"; // left out on screens that are narrower than small (480) or medium (820 pixels)
 }
 
-/** Table shows rows. A row with a link opens by click and Enter; j and k go up and down. Its order stands in the address. */
+const drawn = 500; // rows that are drawn before somebody asks for more
+
+/** Table shows rows. A row with a link opens by click and Enter; j and k go up and down. Its order stands in the address. Of many
+ * rows the first are drawn, and more on demand. */
 export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]; rows: T[]; id: (row: T) => string; link?: (row: T) => string; name?: string; label: string }) {
   const key = name ? `sort.${name}` : "sort";
+  const [most, setMost] = useState(drawn);
   const order = param(key);
   const down = order.startsWith("-");
   const by = down ? order.slice(1) : order;
@@ -48,7 +53,7 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
           </tr>
         </thead>
         <tbody>
-          {sorted.map((row) => (
+          {sorted.slice(0, most).map((row) => (
             <tr key={id(row)} class={link ? "open" : ""} tabIndex={link ? 0 : undefined} onClick={link && ((e) => open(e, link(row)))} onKeyDown={link && ((e) => onKey(e, link(row)))}>
               {cols.map((c) => (
                 <td key={c.key} class={cls(c)}>
@@ -59,6 +64,16 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
           ))}
         </tbody>
       </table>
+      {rows.length > most && (
+        <p class="more-row">
+          <button type="button" onClick={() => setMost(most + drawn)}>
+            {count(Math.min(drawn, rows.length - most))} more
+          </button>{" "}
+          <span class="muted">
+            The first {count(most)} of {count(rows.length)} rows are shown.
+          </span>
+        </p>
+      )}
     </div>
   );
 }
