@@ -5,15 +5,18 @@ const here = signal(location.pathname + location.search);
 
 addEventListener("popstate", () => (here.value = location.pathname + location.search));
 
-/** path is the path of the address, such as /traces. */
-export const path = computed(() => decode(here.value.split("?")[0] ?? "/"));
+const mark = computed(() => (here.value + "?").indexOf("?"));
+
+/** path is the path of the address, such as /traces, as it is written there: what lies between two slashes is read by decode. */
+export const path = computed(() => here.value.slice(0, mark.value));
 
 /** query is the rest of the address. */
-export const query = computed(() => new URLSearchParams(here.value.split("?")[1] ?? ""));
+export const query = computed(() => new URLSearchParams(here.value.slice(mark.value + 1)));
 
-function decode(text: string): string {
+/** decode reads a part of a path. One that was not written by encodeURIComponent is taken as it is. */
+export function decode(text: string): string {
   try {
-    return decodeURI(text);
+    return decodeURIComponent(text);
   } catch {
     return text;
   }
