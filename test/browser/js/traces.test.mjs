@@ -86,7 +86,7 @@ test("a query is written with the help of completions, and narrows the list", as
   await page.waitForSelector('.completions [role=option]:has-text("service")');
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Tab");
-  assert.match(await page.inputValue('input[aria-label="Query"]'), /^service /);
+  assert.match(await page.inputValue('input[aria-label="Query"]'), /^service\b/);
   await page.fill('input[aria-label="Query"]', "service = bil");
   await page.waitForSelector('.completions [role=option]:has-text("billing")');
   await page.keyboard.press("ArrowDown");
