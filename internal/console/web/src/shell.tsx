@@ -8,7 +8,7 @@ import { known, setSingle, single, useKeys } from "./keys";
 import { nav, routes } from "./screens";
 import { bounds, local, range, ranges, rangeText, setRange, spanText } from "./time";
 import { theme, toggleTheme } from "./theme";
-import { decoded, go, href, path } from "./url";
+import { decode, go, href, path } from "./url";
 import { colorServices, Dialog, Failed, Loading, Mark, Empty } from "./ui/basic";
 import { Notices } from "./ui/notices";
 import type { Alerts, App, Service } from "./types";
@@ -84,7 +84,7 @@ function Frame() {
   const here = path.value;
   useEffect(() => {
     menuOpen.value = false;
-    const name = nav.flatMap(([, items]) => items).find(([to]) => to === here)?.[1] ?? decoded(here.split("/").pop() ?? "");
+    const name = nav.flatMap(([, items]) => items).find(([to]) => to === here)?.[1] ?? decode(here.split("/").pop() ?? "");
     document.title = `${name} · ${app.data?.app ?? "Atoll"}`;
   }, [here, app.data?.app]);
   return (
@@ -167,7 +167,7 @@ function Screen({ here }: { here: string }) {
     setFailed(undefined);
     hit
       .load()
-      .then((m) => !gone && setShown({ View: m.default, args: hit.match!.slice(1).map(decoded), of: here }))
+      .then((m) => !gone && setShown({ View: m.default, args: hit.match!.slice(1).map(decode), of: here }))
       .catch(() => !gone && setFailed(new Problem("stale", "This part of the console could not be loaded.", "Atoll may have been replaced by another version meanwhile: load the page anew.", 0)));
     return () => {
       gone = true;

@@ -5,18 +5,20 @@ const here = signal(location.pathname + location.search);
 
 addEventListener("popstate", () => (here.value = location.pathname + location.search));
 
-/** path is the path of the address, such as /traces, as it is written there: a name within it may hold any character, escaped. */
-export const path = computed(() => here.value.split("?")[0] || "/");
+const mark = computed(() => (here.value + "?").indexOf("?"));
+
+/** path is the path of the address, such as /traces, as it is written there: what lies between two slashes is read by decode. */
+export const path = computed(() => here.value.slice(0, mark.value));
 
 /** query is the rest of the address. */
-export const query = computed(() => new URLSearchParams(here.value.split("?")[1] ?? ""));
+export const query = computed(() => new URLSearchParams(here.value.slice(mark.value + 1)));
 
-/** decoded is a part of a path without its escapes; one that holds no escapes, though it has a %, as it is. */
-export function decoded(part: string): string {
+/** decode reads a part of a path. One that was not written by encodeURIComponent is taken as it is. */
+export function decode(text: string): string {
   try {
-    return decodeURIComponent(part);
+    return decodeURIComponent(text);
   } catch {
-    return part;
+    return text;
   }
 }
 

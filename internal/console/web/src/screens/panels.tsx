@@ -93,7 +93,7 @@ function PanelCard({ panel }: { panel: Panel }) {
     <Card
       title={panel.title}
       actions={
-        <a href={href("/metrics", { e: JSON.stringify(asked) })} aria-label={`Open ${panel.title} in the explorer`} class="muted">
+        <a href={href("/metrics", { e: JSON.stringify(asked) })} aria-label={`Explore ${panel.title}`} class="muted">
           Explore
         </a>
       }

@@ -1,6 +1,6 @@
 // The small parts that all screens are made of.
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { Problem } from "../api";
 import { href } from "../url";
@@ -219,13 +219,27 @@ export function Tabs<K extends string>({ tabs, now, onPick, label }: { tabs: rea
   );
 }
 
-/** Spark is the course of a value in a line of text. */
+/** Spark is the course of a value in a line of text. As long as the values are the same ones it is not drawn anew: lists have hundreds. */
 export function Spark({ values, label, tone }: { values: (number | null)[]; label: string; tone?: "bad" }) {
+  const line = useMemo(() => lineOf(values), [values]);
+  return useMemo(
+    () => (
+      <svg class={`spark ${tone ?? ""}`} viewBox={`0 0 ${sparkWidth} ${sparkHeight}`} preserveAspectRatio="none" role="img" aria-label={label}>
+        <title>{label}</title>
+        <path d={line} />
+      </svg>
+    ),
+    [line, label, tone],
+  );
+}
+
+const sparkWidth = 120;
+const sparkHeight = 24;
+
+function lineOf(values: (number | null)[]): string {
   const top = Math.max(...values.map((v) => v ?? 0), 1e-9);
-  const w = 120;
-  const h = 24;
-  const x = (i: number) => (values.length < 2 ? 0 : (i / (values.length - 1)) * w);
-  const y = (v: number) => h - 1.5 - (v / top) * (h - 3);
+  const x = (i: number) => (values.length < 2 ? 0 : (i / (values.length - 1)) * sparkWidth);
+  const y = (v: number) => sparkHeight - 1.5 - (v / top) * (sparkHeight - 3);
   let line = "";
   let pen = "M";
   values.forEach((v, i) => {
@@ -235,12 +249,7 @@ export function Spark({ values, label, tone }: { values: (number | null)[]; labe
       pen = "L";
     }
   });
-  return (
-    <svg class={`spark ${tone ?? ""}`} viewBox={`0 0 ${w} ${h}`} preserveAspectRatio="none" role="img" aria-label={label}>
-      <title>{label}</title>
-      <path d={line} />
-    </svg>
-  );
+  return line;
 }
 
 /** Json is a value as indented text. */
