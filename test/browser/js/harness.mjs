@@ -46,6 +46,7 @@ export async function close() {
 /** open is a page that is logged in. What the browser complains of fails the test that asks for troubles. */
 export async function open(path = "/", { width = 1280, height = 800, scheme = "light", login = true, locale = "en-GB", timezone = "UTC" } = {}) {
   const context = await (await launch()).newContext({ viewport: { width, height }, colorScheme: scheme, locale, timezoneId: timezone, reducedMotion: "reduce", storageState: login ? session : undefined });
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   page.troubles = [];
   page.outside = [];
@@ -62,7 +63,7 @@ export async function open(path = "/", { width = 1280, height = 800, scheme = "l
 }
 
 /** until waits for something to become true; what it last was is said if it does not. */
-export async function until(what, holds, ms = 20_000) {
+export async function until(what, holds, ms = 60_000) {
   const end = Date.now() + ms;
   let last;
   do {
