@@ -92,18 +92,23 @@ func (t *theirs) values(i, from int) {
 	}
 }
 
-// BenchmarkCompareWrite writes the same group with this package and with parquet-go.
+// BenchmarkCompareWrite writes the same group with this package, with parquet-go, and in about the least layout that there could be.
 func BenchmarkCompareWrite(b *testing.B) {
 	columns := spans()
 	for _, level := range []zstdgo.EncoderLevel{zstdgo.SpeedFastest, zstdgo.SpeedDefault} {
 		w := parquet.NewWriter(io.Discard, &parquet.Options{Level: level})
 		other := newTheirs(columns, level)
+		least, err := newBare(columns, level)
+		if err != nil {
+			b.Fatal(err)
+		}
 		for _, way := range []struct {
 			name  string
 			write func(to io.Writer) error
 		}{
 			{"ours", func(to io.Writer) error { return writeOurs(w, columns, to) }},
 			{"parquet-go", other.write},
+			{"bare", least.write},
 		} {
 			b.Run(level.String()+"/"+way.name, func(b *testing.B) {
 				var size count
