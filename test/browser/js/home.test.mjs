@@ -49,7 +49,7 @@ async function altered(page, changes) {
     const gets = new URL(route.request().url()).searchParams.getAll("get");
     const lines = await Promise.all(
       gets.map(async (get) => {
-        const path = get.replace(/^\d+s /, "").replace(/\{now(-(\d+)m)?\}/g, (_, _m, m) => encodeURIComponent(new Date(Date.now() - (m ?? 0) * 60_000).toISOString()));
+        const path = get.replace(/^\d+s /, "").replace(/%7Bnow(-(\d+)m)?%7D/g, (_, _m, m) => encodeURIComponent(new Date(Date.now() - (m ?? 0) * 60_000).toISOString()));
         const change = Object.entries(changes).find(([p]) => path === p);
         if (change && !change[1]) return { get, status: 500, body: { code: "internal", detail: "It broke.", remedy: "Look at the log." } };
         const body = await api(path);
