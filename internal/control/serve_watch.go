@@ -21,9 +21,9 @@ import (
 
 const (
 	maxWatched  = 48
-	maxWatches  = 128     // at once, of all readers
-	maxAsked    = 6       // paths of one watch that are being answered, or wait to be sent
-	maxAnswer   = 8 << 20 // bytes
+	maxWatches  = 128              // at once, of all readers
+	maxAsked    = 6                // paths of one watch that are being answered, or wait to be sent
+	maxAnswer   = 8 << 20          // bytes
 	slowReader  = 30 * time.Second // that a reader takes at most for one answer
 	watchEvery  = time.Second
 	maxEvery    = time.Minute
@@ -139,7 +139,7 @@ func (s *server) ask(ctx context.Context, one watched, room chan struct{}, answe
 }
 
 // now is the time of an answer in a path that is watched, or one before it.
-var now = regexp.MustCompile(`\{now(?:-([0-9a-z]+))?\}`) //nolint:gochecknoglobals // a constant that the language has no word for
+var now = regexp.MustCompile(`\{now(?:-([0-9a-z]+))?\}`)
 
 // answerTo is what a path answers at this moment, and the same as text, to compare.
 func (s *server) answerTo(ctx context.Context, one watched) (*api.Answer, []byte) {
@@ -152,7 +152,7 @@ func (s *server) answerTo(ctx context.Context, one watched) (*api.Answer, []byte
 	}
 	r.Header = http.Header{"Accept": {"application/json"}}
 	got := recorder{head: http.Header{}, status: http.StatusOK}
-	broke := s.serve(&got, r)
+	broke := s.serve(ctx, &got, r)
 	media, _, err := mime.ParseMediaType(got.head.Get("Content-Type"))
 	switch {
 	case broke:
@@ -168,12 +168,12 @@ func (s *server) answerTo(ctx context.Context, one watched) (*api.Answer, []byte
 }
 
 // serve answers as net/http would: a panic ends this answer and nothing else.
-func (s *server) serve(w http.ResponseWriter, r *http.Request) (broke bool) {
+func (s *server) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) (broke bool) {
 	defer func() {
 		e := recover()
 		broke = e != nil
 		if broke && e != any(http.ErrAbortHandler) {
-			s.log.ErrorContext(r.Context(), "the answer to a path that is watched broke off", "path", r.URL.Path, "error", e, "stack", string(debug.Stack()))
+			s.log.ErrorContext(ctx, "the answer to a path that is watched broke off", "path", r.URL.Path, "error", e, "stack", string(debug.Stack()))
 		}
 	}()
 	s.handler.ServeHTTP(w, r)

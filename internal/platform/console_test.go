@@ -25,8 +25,16 @@ func TestWhatIsTriedGoesToTheGatewayAndNowhereElse(t *testing.T) {
 		}
 	}
 	for _, q := range []*api.Try{
-		{Path: "http://evil.example/"}, {Path: "evil.example/"}, {Path: ""}, {Path: "*"}, {Path: "/a b\n"}, {Method: "CONNECT", Path: "/"}, {Method: "G T", Path: "/"},
-		{Path: "/", Headers: map[string]string{"A b": "c"}}, {Path: "/", Headers: map[string]string{"A": "b\r\nHost: evil.example"}}, {Path: "/", Headers: map[string]string{"": "c"}},
+		{Path: "http://evil.example/"},
+		{Path: "evil.example/"},
+		{Path: ""},
+		{Path: "*"},
+		{Path: "/a b\n"},
+		{Method: "CONNECT", Path: "/"},
+		{Method: "G T", Path: "/"},
+		{Path: "/", Headers: map[string]string{"A b": "c"}},
+		{Path: "/", Headers: map[string]string{"A": "b\r\nHost: evil.example"}},
+		{Path: "/", Headers: map[string]string{"": "c"}},
 	} {
 		_, _, err := platform.TryRequest(t.Context(), "http://127.0.0.1:8080", q)
 		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.CodeBadRequest {
@@ -47,7 +55,9 @@ func TestHeadersOfWhatIsTriedCannotChangeWhereARequestEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = (&http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return far, nil }}).RoundTrip(r) }() //nolint:bodyclose // there is no answer
+	go func() {
+		_, _ = (&http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return far, nil }}).RoundTrip(r)
+	}() //nolint:bodyclose // there is no answer
 	got, err := http.ReadRequest(bufio.NewReader(near))
 	if err != nil {
 		t.Fatal(err)

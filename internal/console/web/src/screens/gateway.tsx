@@ -62,7 +62,7 @@ export default function Gateway() {
         <Traffic />
         <Refusals />
       </div>
-      <Card title="Routes, the first that fits wins" flush>
+      <Card title="Routes, the first that fits wins" flush actions={<span class="muted">{rangeText(range.value)}</span>}>
         <Answer of={routes} rows={6}>
           {({ routes }) =>
             routes.length === 0 ? (
@@ -104,7 +104,7 @@ export default function Gateway() {
                   },
                   {
                     key: "n",
-                    head: `Requests, ${rangeText(range.value)}`,
+                    head: "Requests",
                     num: true,
                     sort: (r) => total.get(r.path) ?? 0,
                     cell: (r) => (
