@@ -47,7 +47,7 @@ const gaps = ([ms, selector, step]) =>
   });
 
 const kinds = [
-  ["TaskDuration", "main thread, all of its work"],
+  ["TaskDuration", "main thread, processor time"],
   ["ScriptDuration", "of it scripts"],
   ["RecalcStyleDuration", "of it styles"],
   ["LayoutDuration", "of it layout"],
@@ -56,20 +56,21 @@ const kinds = [
 /** frames watches a page for a while: how even its frames come, and how busy its main thread is. */
 async function frames(page, name, selector, step) {
   const cdp = await page.context().newCDPSession(page);
-  await cdp.send("Performance.enable");
+  await cdp.send("Performance.enable", { timeDomain: "threadTicks" });
   if (profiles) {
     await cdp.send("Profiler.enable");
     await cdp.send("Profiler.start");
   }
   const read = async () => Object.fromEntries((await cdp.send("Performance.getMetrics")).metrics.map((m) => [m.name, m.value]));
   const before = await read();
+  const begin = performance.now();
   const { list, scrolls } = await page.evaluate(gaps, [seconds * 1000, selector, step]);
+  const took = (performance.now() - begin) / 1000;
   const now = await read();
   if (step && !scrolls) throw new Error(`${name}: there is nothing to scroll`);
   if (profiles) writeFileSync(`${profiles}/${name.replace(/\W+/g, "-")}.cpuprofile`, JSON.stringify((await cdp.send("Profiler.stop")).profile));
   await cdp.detach();
   list.sort((a, b) => a - b);
-  const took = now.Timestamp - before.Timestamp;
   return { p50: list[Math.floor(list.length / 2)], p99: list[Math.floor(list.length * 0.99)], worst: list.at(-1), over: (100 * list.filter((g) => g > 50).length) / list.length, busy: kinds.map(([key]) => (100 * (now[key] - before[key])) / took) };
 }
 
@@ -132,7 +133,8 @@ async function many() {
   const server = createServer((req, res) => {
     const url = new URL(req.url, consoleURL);
     if (url.pathname !== "/v1/watch") {
-      const on = request(consoleURL + req.url, { method: req.method, headers: { ...req.headers, host: new URL(consoleURL).host } }, (got) => {
+      const { origin: _, ...headers } = req.headers; // it is another one than the console's
+      const on = request(consoleURL + req.url, { method: req.method, headers: { ...headers, host: new URL(consoleURL).host } }, (got) => {
         res.writeHead(got.statusCode, got.headers);
         got.pipe(res);
       });

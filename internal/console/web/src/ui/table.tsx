@@ -32,10 +32,11 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
         return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
       })
     : rows;
+  const ref = useStill(rows.length > many, cols.map((c) => c.key).join());
   const reorder = (c: Col<T>) => set({ [key]: by !== c.key ? (c.num ? "-" : "") + c.key : down === !!c.num ? (c.num ? "" : "-") + c.key : undefined });
   return (
     <div class="scroll" tabIndex={-1}>
-      <table aria-label={label}>
+      <table ref={ref} aria-label={label}>
         <thead>
           <tr>
             {cols.map((c) => (
@@ -76,6 +77,38 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
       )}
     </div>
   );
+}
+
+const many = 60; // rows, from which on the widths of columns stand still
+
+/** useStill keeps the columns of a long table as wide as they were at first: otherwise each change in a cell lays out all cells anew. */
+function useStill(long: boolean, columns: string) {
+  const ref = useRef<HTMLTableElement>(null);
+  useLayoutEffect(() => {
+    const table = ref.current;
+    const heads = [...(table?.tHead?.rows[0]?.cells ?? [])];
+    if (!table || !long) return;
+    const free = () => {
+      table.classList.remove("still");
+      for (const th of heads) th.style.width = "";
+    };
+    let was = -1;
+    const watch = new ResizeObserver(() => {
+      const width = table.parentElement!.clientWidth;
+      if (width === was) return;
+      was = width;
+      free();
+      const widths = heads.map((th) => th.offsetWidth);
+      heads.forEach((th, i) => widths[i]! > 0 && (th.style.width = `${widths[i]}px`));
+      table.classList.add("still");
+    });
+    watch.observe(table.parentElement!);
+    return () => {
+      watch.disconnect();
+      free();
+    };
+  }, [long, columns]);
+  return ref;
 }
 
 const cls = <T,>(c: Col<T>) => [c.num ? "num" : "", c.min ? `from-${c.min}` : ""].join(" ").trim() || undefined;
