@@ -198,7 +198,7 @@ function Search({ where, then, open, onOpen, onError }: { where: string; then: s
         <div class="logs-bar">
           {found.data ? (
             <span class="muted">
-              {found.data.table ? plural(found.data.table.rows.length, "row") : `${plural(rows.length, "line")}${found.data.done ? "" : " of more"}`}
+              {found.data.table ? plural(found.data.table.rows.length, "row") : `${found.data.done ? "" : "the newest "}${plural(rows.length, "line")}`}
               {found.data.reach && <span class="from-m"> · looked at {count(found.data.reach.rows)}</span>}
             </span>
           ) : (

@@ -21,6 +21,7 @@ export function format(v: number | null | undefined, unit: Unit): string {
       return bytes(Math.round(v));
     case "cores": // of one processor
     case "share":
+    case "cores": // of one processor
       return percent(v);
     default:
       return Math.abs(v) >= 10_000 ? count(v) : Number.isInteger(v) ? String(v) : v.toPrecision(3);
@@ -64,7 +65,7 @@ export function Plot({ times, lines, unit = "", height = 160, label, bars }: { t
             {},
             ...lines.map((l, i) => {
               const color = l.color ?? palette[i % palette.length]!;
-              return { label: l.label, stroke: color, width: 1.5, spanGaps: false, points: { show: times.length < 3 }, ...(bars ? { fill: color + "55", paths: UPlot.paths.bars!({ size: [0.9, 40] }) } : {}) };
+              return { label: l.label, stroke: color, width: 1.5, spanGaps: false, points: { show: times.length < 3, size: 5, fill: color, filter: alone }, ...(bars ? { fill: color + "55", paths: UPlot.paths.bars!({ size: [0.9, 40] }) } : {}) };
             }),
           ],
           hooks: {
@@ -95,6 +96,14 @@ export function Plot({ times, lines, unit = "", height = 160, label, bars }: { t
       <figcaption aria-live="off" class="plot-tip" />
     </figure>
   );
+}
+
+/** alone are the points that no line leads to, which would not be seen. */
+function alone(u: uPlot, series: number): number[] | null {
+  const values = u.data[series]!;
+  const found: number[] = [];
+  for (let i = 0; i < values.length; i++) if (values[i] != null && values[i - 1] == null && values[i + 1] == null) found.push(i);
+  return found.length ? found : null;
 }
 
 /** say tells the values below the cursor. */

@@ -28,7 +28,7 @@ export function useCourse(query: string | null, every = "15s") {
   const a = useLive<PromAnswer>(query && !still ? `${every} ${path(from, to)}` : null);
   const b = useAsk<PromAnswer>(query && still ? path(ends.start, ends.end) : null);
   const of = still ? b : a;
-  const course = useMemo(() => of.data?.data && courseOf(of.data.data.result, step), [of.data]);
+  const course = useMemo(() => of.data?.data && courseOf(of.data.data.result, step, bounds()), [of.data]);
   return { ...of, course };
 }
 
@@ -47,14 +47,17 @@ export function whole(): string {
   return `${Math.max(1, Math.round((+to - +from) / 1000))}s`;
 }
 
-/** courseOf lays series over one row of times. */
-function courseOf(series: PromSeries[], step: number): Course {
+/** courseOf lays series over one row of times, which spans the range: where nothing was measured, nothing is drawn. */
+function courseOf(series: PromSeries[], step: number, range: { from: Date; to: Date }): Course {
   let first = Infinity;
   let last = -Infinity;
   for (const s of series) {
     first = Math.min(first, s.values?.[0]?.[0] ?? Infinity);
     last = Math.max(last, s.values?.at(-1)?.[0] ?? -Infinity);
   }
+  const more = (seconds: number) => Math.max(0, Math.floor(seconds / step)) * step;
+  first -= more(first - +range.from / 1000);
+  last += more(+range.to / 1000 - last);
   const times: number[] = [];
   for (let i = 0; first + i * step <= last + step / 2 && i < 11_000; i++) times.push(first + i * step);
   const lines = series.map((s) => {
