@@ -57,7 +57,7 @@ func TestHeadersOfWhatIsTriedCannotChangeWhereARequestEnds(t *testing.T) {
 	}
 	go func() {
 		_, _ = (&http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return far, nil }}).RoundTrip(r)
-	}() //nolint:bodyclose // there is no answer
+	}()
 	got, err := http.ReadRequest(bufio.NewReader(near))
 	if err != nil {
 		t.Fatal(err)
