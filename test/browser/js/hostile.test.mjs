@@ -333,7 +333,6 @@ test("nothing in an answer is more than text: services, traces, logs and metrics
   const { spans } = await api("/v1/traces/" + trace);
   await spoiledScreens([
     ["/", 'table[aria-label="Services"]'],
-    ["/?view=map&t=60m", ".map-node"],
     ["/service/leads", 'table[aria-label="Replicas"]'],
     ["/service/crm?tab=contract", ".contract-op"],
     ["/service/leads?tab=environment", 'table[aria-label="Environment"]'],
