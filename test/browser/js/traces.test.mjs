@@ -1,7 +1,7 @@
 // Traces, a trace, two compared, and metrics.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { api, close, everyLook, open, prom, rows, until } from "./harness.mjs";
+import { api, close, everyLook, open, prom, rows, until, consoleURL } from "./harness.mjs";
 
 after(close);
 
@@ -118,8 +118,11 @@ test("an error of a query stands below the column that it is about", async () =>
 /** dragged opens the traces and draws over all that took longer than most. */
 async function dragged() {
   const range = past();
-  const page = await open(address("/traces", { of: "spans", t: range.t }), { height: 1400 });
-  const heat = await (await page.waitForResponse((r) => r.url().includes("/v1/heatmap"))).json();
+  const page = await open("/", { height: 1400 });
+  const asked = page.waitForResponse((r) => r.url().includes("/v1/heatmap"));
+  await page.goto(consoleURL + address("/traces", { of: "spans", t: range.t }));
+  const heat = await (await asked).json();
+  await page.waitForSelector(".heat-box canvas");
   const box = await page.locator(".heat-box").boundingBox();
   const rows = heat.edges_ns.length - 1;
   const all = heat.cells.reduce((n, c) => n + c[2], 0);

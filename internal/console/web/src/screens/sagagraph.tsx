@@ -71,7 +71,6 @@ export default function Graph({ steps, back, chosen, onPick }: { steps: SagaStep
               role="button"
               tabIndex={0}
               aria-pressed={chosen === s.step}
-              aria-label={`${s.step}${s.role === "pivot" ? ", the pivot" : ""}: ${s.state}; ${s.does}`}
               onClick={pick}
               onKeyDown={(e) => {
                 if (e.key !== "Enter" && e.key !== " ") return;
