@@ -111,7 +111,7 @@ func (c *collector) record(r *telemetry.Record) {
 		}
 		select {
 		case <-room:
-		case <-chan time.Time(nil):
+		case <-patience:
 			c.giveUp(room)
 			patience = nil
 		}

@@ -83,7 +83,7 @@ func TestAHopBecomesASpanAndIsCounted(t *testing.T) {
 	}
 	for _, line := range []string{
 		`http_server_request_duration_seconds_count{service="orders",atoll_kind="gateway",http_route="/api/orders/**",http_request_method="GET",http_response_status_code="200"} 198`,
-		`error_type="port-in-use",http_response_status_code="503"} 2`,
+		`error_type="port-in-use",atoll_code="port-in-use",http_response_status_code="503"} 2`,
 	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("%s is not in\n%s", line, text)
