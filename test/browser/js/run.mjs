@@ -5,7 +5,7 @@ import { run } from "node:test";
 
 const only = process.env.ONLY;
 const files = readdirSync(".").filter((f) => f.endsWith(".test.mjs") && (!only || f.startsWith(only))).sort();
-run({ files, concurrency: false, timeout: 400_000 })
+run({ files, concurrency: false, timeout: 900_000 })
   .on("test:fail", () => (process.exitCode = 1))
   .compose(spec)
   .pipe(process.stdout);
