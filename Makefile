@@ -40,7 +40,7 @@ demo: build ## send 1,438 leads and some orders through the running reference ap
 .PHONY: test
 test: test-deps console ## every test, with the race detector
 	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -v /test/browser$$)
-	go test -count=1 -timeout 20m ./test/browser # by itself: a browser needs the machine
+	go test -count=1 -timeout 40m ./test/browser # by itself: a browser needs the machine
 	cd $(GTM) && go test -race -shuffle=on -timeout 10m ./...
 	cd $(GTM)/services/enrichment && node --test
 	cd $(WEB) && npm run --silent test
