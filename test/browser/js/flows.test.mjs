@@ -43,7 +43,7 @@ test("a saga shows each step in its state and each entry of its history", async 
   const { instances } = await api("/v1/saga-instances?limit=1");
   const d = await api("/v1/saga-instances/" + instances[0].id);
   const page = await open("/saga/" + d.id);
-  for (const s of d.steps) await page.waitForSelector(`.saga-step.${s.state}[aria-label^="${s.step}"]`);
+  for (const s of d.steps) await page.waitForSelector(`.saga-step.${s.state}:has-text("${s.step}")`);
   assert.equal((await rows(page, "Timeline")).length, d.history.length);
 });
 

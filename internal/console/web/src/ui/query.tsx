@@ -17,6 +17,7 @@ export function Query({ signal, value, onAsk, error, placeholder }: Props) {
   const [list, setList] = useState<Completion[]>([]);
   const [at, setAt] = useState(-1);
   const input = useRef<HTMLInputElement>(null);
+  const shown = useRef<Completion[]>([]);
   const asking = useRef<AbortController | undefined>(undefined);
   const id = useId();
   useEffect(() => setText(value), [value]);
@@ -27,14 +28,18 @@ export function Query({ signal, value, onAsk, error, placeholder }: Props) {
     const mine = (asking.current = new AbortController());
     try {
       const found = await get<{ completions: Completion[] }>("/v1/complete" + q({ signal, text, cursor }), mine.signal);
-      setList(found.completions.slice(0, 12));
-      setAt(-1);
+      const fresh = found.completions.slice(0, 12);
+      // What was chosen stays chosen when an answer comes late and has it in the same place.
+      setAt((at) => (at >= 0 && fresh[at]?.text === shown.current[at]?.text ? at : -1));
+      shown.current = fresh;
+      setList(fresh);
     } catch {
       if (!mine.signal.aborted) setList([]);
     }
   };
   const close = () => {
     asking.current?.abort();
+    shown.current = [];
     setList([]);
     setAt(-1);
   };
