@@ -22,8 +22,9 @@ type holding struct {
 // Claim implements saga.Store.
 func (s *Store) Claim(ctx context.Context) (saga.Claim, error) {
 	var owned map[int]int64
+	lined := s.lined.Load()
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		owned, err = s.claim(ctx, tx)
+		owned, err = s.claim(ctx, tx, lined)
 		return err
 	})
 	if err != nil {
@@ -32,7 +33,7 @@ func (s *Store) Claim(ctx context.Context) (saga.Claim, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := saga.Claim{Again: s.lease / 3}
-	if !s.lined.Load() {
+	if !lined {
 		c.Again = min(c.Again, 200*time.Millisecond) // others are to know of the lifeline
 	}
 	for shard, epoch := range owned {
@@ -47,14 +48,15 @@ func (s *Store) Claim(ctx context.Context) (saga.Claim, error) {
 	return c, nil
 }
 
-// claim keeps, takes and gives back shards, and returns the epochs of those that this engine owns then.
-func (s *Store) claim(ctx context.Context, tx pgx.Tx) (map[int]int64, error) {
+// claim keeps, takes and gives back shards, and returns the epochs of those that this engine owns then. Others are told whether it is lined:
+// whether it holds its lifeline.
+func (s *Store) claim(ctx context.Context, tx pgx.Tx, lined bool) (map[int]int64, error) {
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", hash(s.schema, "claim")); err != nil {
 		return nil, err
 	}
 	lease := s.lease.Microseconds()
 	_, err := tx.Exec(ctx, `INSERT INTO engines VALUES ($1, clock_timestamp(), $2)
-		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, lined = excluded.lined`, s.engine, s.lined.Load())
+		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, lined = excluded.lined`, s.engine, lined)
 	if err != nil {
 		return nil, err
 	}
