@@ -19,7 +19,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // NewHandler serves the console. API serves the control API to whoever has a session: it checks the token itself, by
-// Sessions.Valid.
+// Sessions.Session.
 func NewHandler(sessions *Sessions, api http.Handler, log *slog.Logger) http.Handler {
 	h := &handler{sessions: sessions, log: log}
 	mux := http.NewServeMux()

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,12 +43,19 @@ type Sessions struct {
 	mu       sync.Mutex
 	sessions []session            // guarded by mu
 	links    map[string]time.Time // guarded by mu: hash of the code, and when it was made
+	lives    map[string]life      // guarded by mu, by hash: of those that were asked for
+}
+
+// life is what ends with a session.
+type life struct {
+	ctx context.Context //nolint:containedctx // of the session: requests of it end with that
+	end context.CancelFunc
 }
 
 // OpenSessions reads the sessions that are kept in a file. One that is not there holds none, and one that is damaged neither: who
 // had one logs in again.
 func OpenSessions(path string) (*Sessions, error) {
-	s := &Sessions{path: path, links: map[string]time.Time{}}
+	s := &Sessions{path: path, links: map[string]time.Time{}, lives: map[string]life{}}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -98,12 +106,12 @@ func (s *Sessions) Redeem(code string) (token string, err error) {
 	if err := s.write(keep); err != nil {
 		return "", err
 	}
-	s.sessions = keep
+	s.keep(keep)
 	return token, nil
 }
 
-// Valid tells whether a token is that of a session.
-func (s *Sessions) Valid(token string) bool {
+// Session returns whether a token is that of a session, and what is done when that ends.
+func (s *Sessions) Session(token string) (context.Context, bool) {
 	hash, now := hashOf(token), time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,10 +122,26 @@ func (s *Sessions) Valid(token string) bool {
 				one.Used = now
 				_ = s.write(s.sessions) // it is noted again within the hour
 			}
-			return true
+			l, ok := s.lives[hash]
+			if !ok {
+				l.ctx, l.end = context.WithCancel(context.Background())
+				s.lives[hash] = l
+			}
+			return l.ctx, true
 		}
 	}
-	return false
+	return nil, false
+}
+
+// keep makes these the sessions that there are; the others end.
+func (s *Sessions) keep(sessions []session) {
+	s.sessions = sessions
+	for hash, l := range s.lives {
+		if !slices.ContainsFunc(sessions, func(one session) bool { return one.Hash == hash }) {
+			l.end()
+			delete(s.lives, hash)
+		}
+	}
 }
 
 // End ends the session of a token, if it is one.
@@ -132,7 +156,7 @@ func (s *Sessions) End(token string) error {
 	if err := s.write(keep); err != nil {
 		return err
 	}
-	s.sessions = keep
+	s.keep(keep)
 	return nil
 }
 

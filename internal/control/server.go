@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -88,21 +89,31 @@ func NewHandler(app App, log *slog.Logger) http.Handler {
 	return mux
 }
 
-// RequireToken lets through to h what carries a bearer token that is valid, and refuses what a foreign page could have sent.
-func RequireToken(valid func(token string) bool, h http.Handler) http.Handler {
+// Session returns whether a token is valid, and what is done when it no longer is.
+type Session func(token string) (context.Context, bool)
+
+// RequireToken lets through to h what carries a bearer token that is valid, and refuses what a foreign page could have sent. A request ends
+// when its token does.
+func RequireToken(session Session, h http.Handler) http.Handler {
 	return RequireLocal(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !valid(given) {
+		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		valid, ok := session(given)
+		if !bearer || !ok {
 			refuse(w, r, "the request has no valid token")
 			return
 		}
-		h.ServeHTTP(w, r)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(valid, cancel)()
+		h.ServeHTTP(w, r.WithContext(ctx))
 	}))
 }
 
-// OneToken is valid for RequireToken where there is one token alone.
-func OneToken(token string) func(given string) bool {
-	return func(given string) bool { return subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1 }
+// OneToken is for RequireToken where there is one token alone, which never ends.
+func OneToken(token string) Session {
+	return func(given string) (context.Context, bool) {
+		return context.Background(), subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+	}
 }
 
 // RequireLocal refuses what a foreign page could have sent: by a name that leads here (DNS rebinding), or from its own origin.

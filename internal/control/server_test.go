@@ -314,6 +314,33 @@ func TestFiltersOfLogsReachTheStore(t *testing.T) {
 	}
 }
 
+func TestARequestEndsWithItsSession(t *testing.T) {
+	session, end := context.WithCancel(t.Context())
+	begun := make(chan struct{})
+	server := httptest.NewServer(control.RequireToken(func(string) (context.Context, bool) { return session, true },
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			close(begun)
+			<-r.Context().Done()
+		})))
+	defer server.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/watch", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer token")
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-begun
+	end()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil { // this returns when the request has ended
+		t.Error(err)
+	}
+}
+
 func TestOnTCPOnlyTheTokenFromThisMachineIsLetIn(t *testing.T) {
 	a, inner := serve(t)
 	server := httptest.NewServer(control.RequireToken(control.OneToken("right"), inner))
@@ -326,6 +353,7 @@ func TestOnTCPOnlyTheTokenFromThisMachineIsLetIn(t *testing.T) {
 		"token":                      {map[string]string{"Authorization": "Bearer right"}, "", 202},
 		"token and its own page":     {map[string]string{"Authorization": "Bearer right", "Origin": server.URL}, "", 202},
 		"no token":                   {nil, "", 403},
+		"a token without its scheme": {map[string]string{"Authorization": "right"}, "", 403},
 		"wrong token":                {map[string]string{"Authorization": "Bearer wrong"}, "", 403},
 		"a page of another origin":   {map[string]string{"Authorization": "Bearer right", "Origin": "https://evil.example"}, "", 403},
 		"a null origin":              {map[string]string{"Authorization": "Bearer right", "Origin": "null"}, "", 403},

@@ -66,7 +66,7 @@ func (p *Platform) startConsole(ctx context.Context, handler http.Handler) error
 			Fix("end the program that listens there, or choose another address: console: {listen: …}").Because(err)
 	}
 	p.console = webConsole{sessions: sessions, url: "http://" + ln.Addr().String()}
-	guarded := control.RequireToken(sessions.Valid, handler)
+	guarded := control.RequireToken(sessions.Session, handler)
 	p.controls.serve(ln, control.RequireLocal(console.NewHandler(sessions, guarded, p.log)), p.log)
 	return nil
 }
