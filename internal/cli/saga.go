@@ -31,7 +31,7 @@ func (a *app) sagaCommand() *cobra.Command {
 		Use:   "defs",
 		Short: "List the definitions",
 		Long: "Lists the definitions in force: what starts them, and how many instances there are, by state and of all versions that are\n" +
-			"kept. With --format json each line is one of them, with its steps.",
+			"kept. One that is gone from the manifest is listed as long as instances of it have not ended. With --format json each line is one of them, with its steps.",
 		RunE: list,
 	})
 	cmd.AddCommand(
@@ -71,8 +71,12 @@ func sagaTable(p paint, list []api.Saga, width int) *table {
 	for i := range list {
 		s := &list[i]
 		n := func(state string) string { return strconv.Itoa(s.Instances[state]) }
+		summary := clean(s.Summary)
+		if !s.InForce {
+			summary = "gone from the manifest"
+		}
 		t.add(p.hue(s.Saga, s.Saga), orDash(clean(s.Owner)), s.Version, startersText(s.StartedBy), n(api.SagaRunning), n(api.SagaCompensating),
-			alarming(p, s.Instances[api.SagaParked]), n(api.SagaCompleted), n(api.SagaCompensated), p.dim(clean(s.Summary)))
+			alarming(p, s.Instances[api.SagaParked]), n(api.SagaCompleted), n(api.SagaCompensated), p.dim(summary))
 	}
 	t.fit(width, "", "OWNER", "VERSION")
 	t.squeeze(width, 0, 16, clip)

@@ -72,13 +72,15 @@ type eventChange struct {
 }
 
 // prepare does all that can fail of making the bus carry what an App declares. Until the change has ended no other begins.
-func (e *eventBus) prepare(ctx context.Context, app *manifest.App) (*eventChange, error) {
+//
+// Awaited are topics whose events instances of sagas wait for, whatever sagas the App has.
+func (e *eventBus) prepare(ctx context.Context, app *manifest.App, awaited []string) (*eventChange, error) {
 	e.changing.Lock()
 	change := &eventChange{commit: func() {}, end: sync.OnceFunc(e.changing.Unlock)}
 	if e.current() == nil && !usesEvents(app) {
 		return change, nil
 	}
-	if err := e.prepareOpen(ctx, app, change); err != nil {
+	if err := e.prepareOpen(ctx, app, awaited, change); err != nil {
 		change.end()
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func (e *eventBus) prepare(ctx context.Context, app *manifest.App) (*eventChange
 }
 
 // prepareOpen prepares a change for which there is to be a bus.
-func (e *eventBus) prepareOpen(ctx context.Context, app *manifest.App, change *eventChange) (err error) {
+func (e *eventBus) prepareOpen(ctx context.Context, app *manifest.App, awaited []string, change *eventChange) (err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.open(ctx, app); err != nil {
@@ -95,7 +97,7 @@ func (e *eventBus) prepareOpen(ctx context.Context, app *manifest.App, change *e
 	if change.urls, err = e.admit(ctx, app); err != nil {
 		return err
 	}
-	c, err := e.config(app)
+	c, err := e.config(app, awaited)
 	if err != nil {
 		return err
 	}
@@ -316,7 +318,7 @@ func trace(events []*bus.Event) {
 }
 
 // config is what the bus is told of an App. The caller holds mu.
-func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
+func (e *eventBus) config(app *manifest.App, awaited []string) (*bus.Config, error) {
 	c := &bus.Config{
 		Topics: map[string]*bus.Topic{}, Publishers: map[string]bus.Publisher{},
 		KeepAge: app.Events.Keep.Age.Std(), KeepBytes: int64(app.Events.Keep.Size),
@@ -330,9 +332,9 @@ func (e *eventBus) config(app *manifest.App) (*bus.Config, error) {
 		if contracts.Has(t.Name) {
 			c.Topics[t.Name].Contract = contracts
 		}
-	}
-	for _, topic := range sagaTopics(app) {
-		c.Subscriptions = append(c.Subscriptions, e.toSagas(topic))
+		if len(t.Sagas) > 0 || slices.Contains(awaited, t.Name) {
+			c.Subscriptions = append(c.Subscriptions, e.toSagas(t.Name))
+		}
 	}
 	for _, s := range app.Services {
 		p := bus.Publisher{File: app.FileOf(s)}

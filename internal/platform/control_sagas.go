@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -48,7 +49,7 @@ func (p *Platform) asked(what string, err error) error {
 	return sagahttp.Unsure()
 }
 
-// Sagas lists the definitions in force.
+// Sagas lists the definitions in force, and after them those that are gone from the manifest while instances have not ended.
 func (p *Platform) Sagas(ctx context.Context) ([]api.Saga, error) {
 	out := []api.Saga{}
 	e := p.sagas.current()
@@ -59,9 +60,17 @@ func (p *Platform) Sagas(ctx context.Context) ([]api.Saga, error) {
 	if err != nil {
 		return nil, err
 	}
-	inForce, _ := e.Plans()
+	inForce, known := e.Plans()
 	for _, plan := range inForce {
 		out = append(out, sagaOf(p.current(), plan, counts[plan.Name], true))
+		delete(counts, plan.Name)
+	}
+	slices.SortFunc(known, func(a, b *saga.Plan) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Hash, b.Hash)) })
+	for _, plan := range known {
+		if n := counts[plan.Name]; n[saga.Running]+n[saga.Compensating]+n[saga.Parked] > 0 {
+			out = append(out, sagaOf(p.current(), plan, n, false))
+			delete(counts, plan.Name)
+		}
 	}
 	return out, nil
 }

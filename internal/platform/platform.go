@@ -272,16 +272,16 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
-	events, err := p.bus.prepare(ctx, app)
-	if err != nil {
-		return errors.Join(err, p.undeclareCalls(ctx))
-	}
-	defer events.end()
 	sagas, err := p.sagas.prepare(ctx, app)
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
 	defer sagas.end()
+	events, err := p.bus.prepare(ctx, app, sagas.topics)
+	if err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
+	defer events.end()
 	intake, err := p.telemetry.intake.prepare(ctx, &app.Telemetry.OTLP, p.o.Copy != "")
 	if err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +64,7 @@ const sagaService = "atoll_sagas"
 // sagaChange is an App on its way into force, as far as sagas go.
 type sagaChange struct {
 	urls   map[string]string // where each service finds sagas
+	topics []string          // whose events instances wait for that have not ended, whatever sagas the App has
 	commit func()            // puts it into force; cannot fail
 	end    func()            // to be called in any case
 }
@@ -93,7 +93,7 @@ func usesSagas(app *manifest.App, s *manifest.Service) bool {
 func (h *sagas) prepare(ctx context.Context, app *manifest.App) (*sagaChange, error) {
 	h.changing.Lock()
 	change := &sagaChange{commit: func() {}, end: sync.OnceFunc(h.changing.Unlock)}
-	if h.current() == nil && len(app.Sagas) == 0 {
+	if h.current() == nil && len(app.Sagas) == 0 && !h.left(app) {
 		return change, nil
 	}
 	if err := h.prepareOpen(ctx, app, change); err != nil {
@@ -102,6 +102,18 @@ func (h *sagas) prepare(ctx context.Context, app *manifest.App) (*sagaChange, er
 	}
 	return change, nil
 }
+
+// left tells whether a manifest that had sagas may have left instances that go on.
+func (h *sagas) left(app *manifest.App) bool {
+	if k := app.SagaStore.Database.Kind; k == manifest.DatabasePostgres || k == manifest.DatabaseExisting {
+		return true
+	}
+	_, err := os.Stat(h.file())
+	return err == nil
+}
+
+// file is the store, where that is SQLite.
+func (h *sagas) file() string { return filepath.Join(h.dir, "sagas.db") }
 
 func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *sagaChange) error {
 	all, faults := plans(app)
@@ -112,6 +124,10 @@ func (h *sagas) prepareOpen(ctx context.Context, app *manifest.App, change *saga
 	defer h.mu.Unlock()
 	if err := h.open(ctx, app); err != nil {
 		return err
+	}
+	var err error
+	if change.topics, err = h.engine.Awaited(ctx); err != nil {
+		return h.unreachable(app, err)
 	}
 	change.urls = map[string]string{}
 	for _, s := range app.Services {
@@ -211,7 +227,7 @@ func (h *sagas) openStore(ctx context.Context, app *manifest.App) (saga.Store, e
 		if err := os.MkdirAll(h.dir, 0o700); err != nil {
 			return nil, err
 		}
-		return sqlitesaga.Open(ctx, filepath.Join(h.dir, "sagas.db"), nil)
+		return sqlitesaga.Open(ctx, h.file(), nil)
 	}
 	return pgsaga.Open(ctx, url, nil)
 }
@@ -281,16 +297,6 @@ func (h *sagas) callback(service string) string {
 
 // current is the engine, or nil while there is none.
 func (h *sagas) current() *saga.Engine { return h.live.Load() }
-
-// topics lists those whose events the sagas of an App take.
-func sagaTopics(app *manifest.App) []string {
-	var out []string
-	for _, s := range app.Sagas {
-		out = append(out, s.Topics()...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
 
 // drain ends the calling. Sagas may still be asked for.
 func (h *sagas) drain() {

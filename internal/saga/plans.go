@@ -49,6 +49,25 @@ func (p *plans) load(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
+// unended lists the plans that instances run which have not ended, but those that cannot be used.
+func (p *plans) unended(ctx context.Context) ([]*Plan, error) {
+	hashes, err := p.store.Hashes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list versions of instances: %w", err)
+	}
+	var out []*Plan
+	for _, hash := range hashes {
+		plan, err := p.byHash(ctx, hash)
+		if err != nil && !errors.Is(err, errDefinition) {
+			return nil, err
+		}
+		if err == nil {
+			out = append(out, plan)
+		}
+	}
+	return out, nil
+}
+
 // save keeps plans.
 func (p *plans) save(ctx context.Context, all []*Plan) error {
 	for _, plan := range all {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -229,6 +230,24 @@ func (e *Engine) Plan(ctx context.Context, name, hash string) (*Plan, error) {
 		return e.plans.current(name)
 	}
 	return e.plans.byHash(ctx, hash)
+}
+
+// Awaited lists the topics whose events instances that have not ended take, whatever definitions are in force.
+func (e *Engine) Awaited(ctx context.Context) ([]string, error) {
+	plans, err := e.plans.unended(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, plan := range plans {
+		for i := range plan.Steps {
+			if topic, _ := plan.Steps[i].by(); topic != "" {
+				out = append(out, topic)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // Plans lists those in force, by name, and all that are known of: those in force, and those that instances run or ran lately.

@@ -184,7 +184,7 @@ function Attention({ rows }: { rows?: Row[] }) {
     if (a.state === "firing" && !a.silenced?.length) items.push({ key: a.fingerprint, tone: a.severity === "critical" ? "bad" : "warn", what: (<><b>{a.alert}</b> {a.summary}</>), to: href("/alerts"), go: "The alert" });
   }
   if (bus.data?.dead) items.push({ key: "dead", tone: "warn", what: (<><b>{plural(bus.data.dead, "dead letter")}</b> {bus.data.dead === 1 ? "waits" : "wait"} for somebody to look</>), to: href("/events", { tab: "dead" }), go: "Dead letters" });
-  const parked = sagas.data?.sagas.reduce((n, s) => n + (s.in_force ? (s.instances.parked ?? 0) : 0), 0) ?? 0;
+  const parked = sagas.data?.sagas.reduce((n, s) => n + (s.instances.parked ?? 0), 0) ?? 0;
   if (parked) items.push({ key: "parked", tone: "warn", what: (<><b>{plural(parked, "saga")}</b> parked: only a person can say how {parked === 1 ? "it goes" : "they go"} on</>), to: href("/sagas", { state: "parked" }), go: "Parked sagas" });
   const wrong = findings.data?.findings.filter((f) => f.severity === "error").length ?? 0;
   if (wrong) items.push({ key: "findings", tone: "bad", what: (<><b>{plural(wrong, "error")}</b> in the manifests: what is there now is not in force</>), to: href("/check"), go: "Findings" });

@@ -34,7 +34,7 @@ export default function Sagas() {
             );
           return (
             <>
-              <Definitions sagas={all.filter((s) => s.in_force)} onStart={setStarting} />
+              <Definitions sagas={all} onStart={setStarting} />
               <Instances sagas={all} />
               {starting && <Start saga={starting} onClose={() => setStarting("")} />}
             </>
@@ -55,9 +55,15 @@ function Definitions({ sagas, onStart }: { sagas: Saga[]; onStart: (saga: string
             <h2>
               <a href={href("/sagas", { saga: chosen === s.saga ? undefined : s.saga, state: param("state") })}>{s.saga}</a>
             </h2>
-            <button type="button" onClick={() => onStart(s.saga)}>
-              Start one
-            </button>
+            {s.in_force ? (
+              <button type="button" onClick={() => onStart(s.saga)}>
+                Start one
+              </button>
+            ) : (
+              <span class="tag" title="Its instances go on with the definition that they began with; no new ones begin.">
+                gone from the manifest
+              </span>
+            )}
           </div>
           <p class="muted">{s.summary}</p>
           <p class="sagas-facts muted">
