@@ -133,8 +133,8 @@ func (e *Engine) askOne(ctx context.Context, t *task) {
 	e.health(t, err, at)
 	e.forget(t, at)
 	if err != nil {
-		for _, x := range t.entries {
-			x.state, _ = Step(rule.Policy, x.state, Happening{At: at, Kind: NoAnswer})
+		for key := range t.entries {
+			e.step(t, key, Happening{At: at, Kind: NoAnswer})
 		}
 		return
 	}
@@ -214,9 +214,11 @@ func (e *Engine) answer(t *task, seen []observation, at time.Time) {
 		switch {
 		case x == nil && !o.wrong:
 			continue
-		case x == nil && active >= MaxAlerts:
+		case (x == nil || x.state.Phase == Resolved && o.wrong) && active >= MaxAlerts:
 			dropped++
 			continue
+		case x != nil && x.state.Phase == Resolved && o.wrong:
+			active++
 		case x == nil:
 			active++
 			x = &entry{rule: t.rule.Name, labels: o.labels, severity: o.severity, unit: t.rule.Unit}
@@ -268,6 +270,9 @@ func (e *Engine) step(t *task, key string, h Happening) {
 	state, effect := Step(t.rule.Policy, x.state, h)
 	if before == Resolved && state.Phase == Inactive && !e.over(t, x, h.At) {
 		return // somebody is still to be told
+	}
+	if before == Pending && state.Phase == Inactive && e.owed(x) { // it fired before, and somebody is still to be told that it does not
+		state = State{Phase: Resolved, Since: h.At, Started: x.state.Started, Seen: h.At, Value: h.Value}
 	}
 	x.state = state
 	switch effect.Phase {

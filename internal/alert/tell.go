@@ -105,15 +105,21 @@ func (e *Engine) owed(x *entry) bool {
 	return false
 }
 
-// members are the alerts of a group.
+// members are the alerts of a group. One that fired, and is pending again before a receiver was told of its end, is one that has ended.
 func (e *Engine) members(t *teller, g *Group, now time.Time) []Alert {
 	var out []Alert
 	want := g.Labels.Key()
 	for _, task := range e.tasks {
 		for _, x := range task.entries {
-			if t.takes(x) && x.state.Phase != Pending && x.labels.only(e.settings.Group).Key() == want {
-				out = append(out, e.view(x, now))
+			pending := x.state.Phase == Pending
+			if !t.takes(x) || pending && !g.Firing[x.labels.Key()] || x.labels.only(e.settings.Group).Key() != want {
+				continue
 			}
+			a := e.view(x, now)
+			if pending {
+				a.Phase, a.Ended = Resolved, a.Since
+			}
+			out = append(out, a)
 		}
 	}
 	return out

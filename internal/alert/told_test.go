@@ -43,7 +43,14 @@ func TestThatAnAlertIsOverIsToldHoweverLateTheReceiverCanBeTold(t *testing.T) {
 			pass(time.Minute)
 			l.fails(fmt.Errorf("refused"))
 			w.set("hot", sample("a", 0))
-			pass(time.Hour)
+			pass(30 * time.Minute)
+			w.fail("hot", fmt.Errorf("no answer")) // nor does that change it
+			pass(15 * time.Minute)
+			if list := e.Alerts(); len(list) != 1 || list[0].Phase != alert.Resolved {
+				t.Errorf("while there is no answer: %+v", list)
+			}
+			w.fail("hot", nil)
+			pass(15 * time.Minute)
 			e.end() // nor does a restart change it
 			e = w.begin(t, settings(l, rule("hot")))
 			defer e.end()
@@ -75,6 +82,32 @@ func TestThatAnAlertIsOverIsToldHoweverLateTheReceiverCanBeTold(t *testing.T) {
 				t.Errorf("it heard %v", said)
 			}
 		})
+	})
+	t.Run("since it is wrong again, but not for long enough", func(t *testing.T) {
+		for name, last := range map[string]float64{"and fine then": 0, "and fires then": 20} {
+			synctest.Test(t, func(t *testing.T) {
+				w, l := newWorld(), &listener{}
+				start := time.Now()
+				w.set("hot", sample("a", 20))
+				r := rule("hot")
+				r.Policy.For = 4 * time.Minute
+				s := settings(l, r)
+				s.Timing.Interval = 10 * time.Minute
+				e := w.begin(t, s)
+				defer e.end()
+				pass(6 * time.Minute) // it is told at 4 minutes; the group is looked at again at 14
+				w.set("hot", sample("a", 0))
+				pass(5 * time.Minute)
+				w.set("hot", sample("a", 20))
+				pass(2 * time.Minute)
+				w.set("hot", sample("a", last))
+				pass(time.Hour)
+				said := l.said(start)
+				if len(said) < 2 || !strings.HasSuffix(said[1], ": -a") || (last > 0) != (len(said) > 2 && strings.HasSuffix(said[2], ": +a")) {
+					t.Errorf("%s: it heard %v", name, said)
+				}
+			})
+		}
 	})
 	t.Run("since its rule went while Atoll did not run", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

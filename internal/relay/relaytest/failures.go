@@ -225,8 +225,8 @@ func testWaitsForReady(t *testing.T, d relay.Driver) {
 
 func testWaitsInVain(t *testing.T, d relay.Driver) {
 	for name, s := range map[string]Settings{
-		"by itself":            {Options: relay.Options{WaitReady: 20 * time.Millisecond}},
-		"by the request's own": {Decide: func(_ *relay.Request, d *relay.Decision) { d.Timeout = 20 * time.Millisecond }},
+		"by itself":            {Options: relay.Options{WaitReady: 250 * time.Millisecond}},
+		"by the request's own": {Decide: func(_ *relay.Request, d *relay.Decision) { d.Timeout = 250 * time.Millisecond }},
 	} {
 		for _, endpoints := range [][]relay.Endpoint{nil, {refusing("a")}} {
 			rig := NewRig(t, d, s)
