@@ -66,6 +66,11 @@ func OpenSessions(path string) (*Sessions, error) {
 	if err := json.Unmarshal(text, &s.sessions); err != nil {
 		s.sessions = nil
 	}
+	for i := range s.sessions { // a clock that was ahead makes no session last longer
+		if one := &s.sessions[i]; time.Since(one.Used) < 0 {
+			one.Used = time.Now()
+		}
+	}
 	return s, nil
 }
 

@@ -367,10 +367,11 @@ func defaultPort(host, port string) string {
 // ports refuses a port that is taken twice.
 func (c *checker) ports() {
 	owner := map[int]string{}
-	if _, port, err := net.SplitHostPort(c.app.Gateway.Listen); err == nil {
-		if n, err := strconv.Atoi(port); err == nil && n > 0 {
-			owner[n] = "the gateway"
-		}
+	if port := portOf(c.app.Gateway.Listen); port > 0 {
+		owner[port] = "the gateway"
+	}
+	if n := lookup(c.root, "console", "listen"); n != nil { // where it is the standard one, it gives way
+		c.takes(owner, n, "the console", c.app.Console.Listen)
 	}
 	c.otlpPorts(owner)
 	for _, s := range c.app.Services {

@@ -70,27 +70,39 @@ func between(c *checker, n *yaml.Node, v, low, high Duration) {
 // listens checks an address to listen on, or off.
 func (c *checker) listens(n *yaml.Node, address, such string) {
 	host, port, err := net.SplitHostPort(address)
-	if address != ListenOff && address != "" && (err != nil || !validHost(host) || !validPort(port)) {
+	if address != ListenOff && (err != nil || !validHost(host) || !validPort(port)) {
 		c.add(c.fault(n, fault.CodeBadValue, "%q is not an address to listen on", address).Fix("write an address and a port, such as %s, or off", such))
 	}
 }
 
 // otlpPorts adds the ports that telemetry comes in by to those that are taken.
 func (c *checker) otlpPorts(owner map[int]string) {
-	for _, in := range []struct{ key, address string }{{"grpc", c.app.Telemetry.OTLP.GRPC}, {"http", c.app.Telemetry.OTLP.HTTP}} {
-		_, text, err := net.SplitHostPort(in.address)
-		port, bad := strconv.Atoi(text)
-		if err != nil || bad != nil || port == 0 {
-			continue
-		}
-		name := "telemetry.otlp." + in.key
-		if first := owner[port]; first != "" {
-			c.add(c.fault(lookup(c.root, "telemetry", "otlp", in.key), fault.CodePortTaken, "port %d of %s is taken already, by %s", port, name, first).
-				Fix("give one of the two another port, or write off"))
-			continue
-		}
-		owner[port] = name
+	otlp := &c.app.Telemetry.OTLP
+	c.takes(owner, lookup(c.root, "telemetry", "otlp", "grpc"), "telemetry.otlp.grpc", otlp.GRPC)
+	c.takes(owner, lookup(c.root, "telemetry", "otlp", "http"), "telemetry.otlp.http", otlp.HTTP)
+}
+
+// takes adds the port of an address, where it names one, to those that are taken.
+func (c *checker) takes(owner map[int]string, n *yaml.Node, name, address string) {
+	port := portOf(address)
+	if port == 0 {
+		return
 	}
+	if first := owner[port]; first != "" {
+		c.add(c.fault(n, fault.CodePortTaken, "port %d of %s is taken already, by %s", port, name, first).Fix("give one of the two another port, or write off"))
+		return
+	}
+	owner[port] = name
+}
+
+// portOf is the port of an address, or 0.
+func portOf(address string) int {
+	_, text, err := net.SplitHostPort(address)
+	port, bad := strconv.Atoi(text)
+	if err != nil || bad != nil {
+		return 0
+	}
+	return port
 }
 
 func (c *checker) forward(n *yaml.Node, f *Forward) {

@@ -66,7 +66,8 @@ func (p *Platform) alertChange(c alert.Change) {
 		service = scopeName
 	}
 	body := fmt.Sprintf("%s %s: %s", c.Rule, c.Kind, c.Summary)
-	p.event(c.At, "atoll.alert."+string(c.Kind), service, "", level, body, text("atoll.alert.name", c.Rule), text("atoll.alert.labels", c.Labels.String()))
+	p.telemetry.collector.offer(p.eventRecord(c.At, "atoll.alert."+string(c.Kind), service, "", level, body,
+		text("atoll.alert.name", c.Rule), text("atoll.alert.labels", c.Labels.String())))
 	p.events.add(api.Event{Time: c.At, Kind: api.EventNotice, Service: c.Labels[alert.LabelService], Text: "alert " + body})
 }
 

@@ -20,7 +20,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/atollhq/atoll/internal/console"
@@ -28,6 +27,7 @@ import (
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
 	"github.com/atollhq/atoll/internal/manifest"
+	"github.com/atollhq/atoll/internal/saga/define"
 )
 
 const (
@@ -52,7 +52,7 @@ func (p *Platform) startConsole(ctx context.Context, handler http.Handler) error
 	if err != nil {
 		return err
 	}
-	if p.o.Copy != "" {
+	if p.o.Copy != "" || listen == manifest.StandardConsole && p.current().Wants(manifest.StandardConsole) {
 		listen = "127.0.0.1:0"
 	}
 	var lc net.ListenConfig
@@ -102,12 +102,18 @@ func (p *Platform) Contract(service string) ([]byte, error) {
 		return nil, none.Because(err)
 	}
 	defer file.Close()
-	var document map[string]any
-	if err := yaml.NewDecoder(io.LimitReader(file, maxContract)).Decode(&document); err != nil {
-		none.Text = fmt.Sprintf("%s, the contract of %s, is no YAML that can be read", s.API, service)
+	text, err := io.ReadAll(io.LimitReader(file, maxContract))
+	if err == nil {
+		var document map[string]any
+		if document, err = define.ReadDocument(text); err == nil {
+			text, err = json.Marshal(document)
+		}
+	}
+	if err != nil {
+		none.Text = fmt.Sprintf("%s, the contract of %s, cannot be shown as JSON", s.API, service)
 		return nil, none.Because(err)
 	}
-	return json.Marshal(document)
+	return text, nil
 }
 
 // Routes lists the routes of the gateway, in the order of the manifest.

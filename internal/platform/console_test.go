@@ -96,7 +96,7 @@ func TestWhatMayBeASecretIsHidden(t *testing.T) {
 	for name, value := range map[string]string{
 		"STRIPE_KEY": "x", "DB_PASS": "x", "MYSQL_PWD": "x", "BASIC_AUTH": "x", "SESSION_SALT": "x", "DATABASE_URL": "x", "SIGNING_JWT": "x",
 		"A": "postgres://u:p@db/x", "B": "u:p@tcp(db)/x", "C": "host=db password=x", "D": "https://h.example/?api_key=x", "E": "Bearer x", "F": `{"token": "x"}`, "G": "Server=db;Pwd=x",
-		"H": "-----BEGIN RSA PRIVATE KEY-----",
+		"H": "-----BEGIN RSA PRIVATE KEY-----", "OTEL_EXPORTER_OTLP_HEADERS": "a=b,authorization=Basic dXNlcjpwdw==", "I": "x-tenant=1,authorization=opaque",
 	} {
 		if !platform.MayBeSecret(name, value) {
 			t.Errorf("%s=%s is shown", name, value)

@@ -175,8 +175,12 @@ func (p *Platform) Trace(ctx context.Context, id string, records bool) (*api.Tra
 	where := &telemetry.Compare{Field: telemetry.Field{Name: telemetry.FieldTrace}, Op: telemetry.OpEqual, Value: telemetry.String(out.TraceID)}
 	// Records of a trace lie about its spans in time.
 	const around = time.Minute
-	last := &spans[len(spans)-1]
-	r := telemetry.Range{From: spans[0].StartTime().Add(-around), To: last.StartTime().Add(last.Took() + around)}
+	r := telemetry.Range{From: spans[0].StartTime().Add(-around)}
+	for i := range spans {
+		if end := spans[i].StartTime().Add(spans[i].Took() + around); end.After(r.To) {
+			r.To = end
+		}
+	}
 	_, err = p.telemetry.store.Find(ctx, telemetry.Logs, r, &telemetry.Query{Where: where, Limit: maxTraces}, func(row telemetry.Row) error {
 		out.Records = append(out.Records, recordOf(row.Record))
 		return nil
@@ -409,6 +413,13 @@ func (p *Platform) TelemetryUsage(ctx context.Context) (*api.TelemetryUsage, err
 // topWindow is the time that atoll top looks back.
 const topWindow = 10 * time.Second
 
+// severity orders the states of replicas, the worst last.
+func severity(state string) int {
+	return slices.IndexFunc([]replica.State{
+		replica.Ready, replica.Stopped, replica.Draining, replica.Pending, replica.Building, replica.Starting, replica.Unready, replica.BackingOff, replica.Crashed,
+	}, func(s replica.State) bool { return s.String() == state })
+}
+
 // Top is the services with their load over the last moments.
 func (p *Platform) Top(ctx context.Context) (*api.Top, error) {
 	p.telemetry.collector.settle(ctx)
@@ -424,7 +435,7 @@ func (p *Platform) Top(ctx context.Context) (*api.Top, error) {
 			row = &api.TopRow{Service: r.Service}
 			rows[r.Service] = row
 		}
-		if row.Replicas == 0 {
+		if row.Replicas == 0 || severity(r.State) > severity(row.State) {
 			row.State = r.State
 		}
 		row.Replicas++
@@ -432,8 +443,6 @@ func (p *Platform) Top(ctx context.Context) (*api.Top, error) {
 		row.Restarts += r.Restarts
 		if r.State == replica.Ready.String() {
 			row.Ready++
-		} else {
-			row.State = r.State
 		}
 	}
 	if err := p.topRequests(ctx, telemetry.Range{From: now.Add(-topWindow)}, rows); err != nil {

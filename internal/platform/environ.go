@@ -120,7 +120,7 @@ func mayBeSecret(name, value string) bool {
 }
 
 // credentials is what has some within: an address with a user, a list of settings, a query, a private key.
-var credentials = regexp.MustCompile(`(?i)://[^/\s]*@|^[^\s/@]+:[^\s@/]+@|(^|[\s;&?,{"'])(password|passwd|pwd|secret|token|[a-z_.-]*key)["']?\s*[=:]|-----BEGIN|^(bearer|basic) `)
+var credentials = regexp.MustCompile(`(?i)://[^/\s]*@|^[^\s/@]+:[^\s@/]+@|(^|[\s;&?,{"'])(password|passwd|pwd|secret|token|[a-z_.-]*key)["']?\s*[=:]|-----BEGIN|(^|[\s=:,])(bearer|basic) |authorization\s*[=:]`)
 
 // Environment lists what the replicas of a service find in their environment, and where it comes from.
 func (p *Platform) Environment(service string) ([]api.Variable, error) {

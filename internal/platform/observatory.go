@@ -474,9 +474,18 @@ func (f *forwards) enqueue(b *telemetry.Batch) {
 			part.Metrics = b.Metrics
 		}
 		if err := one.to.Enqueue(&part); err != nil {
-			f.log.Warn("forward telemetry", "endpoint", one.spec.Endpoint, "error", err)
+			f.log.Warn("forward telemetry", "endpoint", shownEndpoint(one.spec.Endpoint), "error", err)
 		}
 	}
+}
+
+// shownEndpoint is an address without what may be secret of it.
+func shownEndpoint(endpoint string) string {
+	if u, err := url.Parse(endpoint); err == nil {
+		u.User, u.RawQuery = nil, ""
+		return u.String()
+	}
+	return endpoint
 }
 
 // usage tells how far the backends have come.
@@ -485,12 +494,9 @@ func (f *forwards) usage() []api.ForwardUsage {
 	defer f.mu.RUnlock()
 	var out []api.ForwardUsage
 	for _, one := range f.list {
-		s, endpoint := one.to.Stats(), one.spec.Endpoint
-		if u, err := url.Parse(endpoint); err == nil {
-			endpoint = u.Redacted()
-		}
+		s := one.to.Stats()
 		out = append(out, api.ForwardUsage{
-			Endpoint: endpoint, Waiting: s.QueuedItems, Bytes: s.QueuedBytes, Limit: int64(one.spec.Queue), Sent: s.SentItems,
+			Endpoint: shownEndpoint(one.spec.Endpoint), Waiting: s.QueuedItems, Bytes: s.QueuedBytes, Limit: int64(one.spec.Queue), Sent: s.SentItems,
 			Dropped: s.Full, Refused: s.Refused + s.Rejected, Damaged: s.Damaged, Failing: s.LastError != "", LastSent: s.LastSent,
 		})
 	}

@@ -27,10 +27,14 @@ func (p *Platform) recordOf(r *telemetry.Line) *telemetry.Record {
 
 // event keeps an event: a record with a name.
 func (p *Platform) event(at time.Time, name, service, replica string, level telemetry.Level, body string, attrs ...telemetry.Attr) {
-	p.telemetry.collector.record(&telemetry.Record{
+	p.telemetry.collector.record(p.eventRecord(at, name, service, replica, level, body, attrs...))
+}
+
+func (p *Platform) eventRecord(at time.Time, name, service, replica string, level telemetry.Level, body string, attrs ...telemetry.Attr) *telemetry.Record {
+	return &telemetry.Record{
 		Resource: p.telemetry.resource(service, replica), Scope: p.telemetry.scope, Time: at.UnixNano(), Severity: level.Severity(), Name: name,
 		Body: telemetry.String(body), Attrs: attrs,
-	})
+	}
 }
 
 // The names of events.

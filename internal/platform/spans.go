@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -60,10 +61,7 @@ func (p *Platform) saw(s *sighting) {
 		span.Attrs = append(span.Attrs, text("atoll.code", string(s.code)))
 	}
 	if failed {
-		errorType = string(s.code)
-		if errorType == "" {
-			errorType = strconv.Itoa(s.status)
-		}
+		errorType = cmp.Or(string(s.code), grpcFailure(s.grpc), strconv.Itoa(s.status))
 		span.Status, span.StatusText = telemetry.StatusError, errorType
 		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "error.type", Value: telemetry.String(errorType)})
 	}
@@ -77,11 +75,26 @@ func (p *Platform) saw(s *sighting) {
 // failed tells whether the server's side failed: a request that is refused, or whose client went away, has not
 // (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status, likewise for gRPC).
 func (s *sighting) failed() bool {
-	switch s.grpc {
-	case 2, 4, 12, 13, 14, 15: // unknown, deadline exceeded, unimplemented, internal, unavailable, data loss
-		return true
+	return grpcFailure(s.grpc) != "" || s.status >= 500 || s.status == 0 && s.code != ""
+}
+
+// grpcFailure names a code of gRPC that says that the server's side failed; it is "" for others.
+func grpcFailure(code int) string {
+	switch code {
+	case 2:
+		return "UNKNOWN"
+	case 4:
+		return "DEADLINE_EXCEEDED"
+	case 12:
+		return "UNIMPLEMENTED"
+	case 13:
+		return "INTERNAL"
+	case 14:
+		return "UNAVAILABLE"
+	case 15:
+		return "DATA_LOSS"
 	}
-	return s.status >= 500 || s.status == 0 && s.code != ""
+	return ""
 }
 
 func text(key, value string) telemetry.Attr {

@@ -61,11 +61,14 @@ func TestAHopBecomesASpanAndIsCounted(t *testing.T) {
 	for i := range 200 {
 		p.Hop(hop(i))
 	}
+	failing := hop(1)
+	failing.GRPC, failing.GRPCCode, failing.Route = true, 14, "/mail.Mail/Send"
+	p.Hop(failing)
 	text := p.Counted()
 	if err := end(); err != nil {
 		t.Fatal(err)
 	}
-	spans, err := p.Kept(t.Context(), "service = orders and kind = server and atoll.caller = gateway")
+	spans, err := p.Kept(t.Context(), "service = orders and kind = server and atoll.caller = gateway and http.route != \"/mail.Mail/Send\"")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +86,7 @@ func TestAHopBecomesASpanAndIsCounted(t *testing.T) {
 	}
 	for _, line := range []string{
 		`http_server_request_duration_seconds_count{service="orders",atoll_kind="gateway",http_route="/api/orders/**",http_request_method="GET",http_response_status_code="200"} 198`,
+		`http_route="/mail.Mail/Send",http_request_method="GET",error_type="UNAVAILABLE",http_response_status_code="200"} 1`,
 		`error_type="port-in-use",atoll_code="port-in-use",http_response_status_code="503"} 2`,
 	} {
 		if !strings.Contains(text, line) {

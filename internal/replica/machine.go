@@ -160,6 +160,9 @@ func (m Machine) Status() []Status {
 			Since: c.since, ReadyIn: c.readyIn, Reason: c.reason, Fault: c.fault, LastExit: c.lastExit,
 			Looping: c.looping,
 		}
+		if c.process != processNone && c.served {
+			out[i].Served = c.readySince()
+		}
 	}
 	return out
 }

@@ -122,5 +122,6 @@ type Status struct {
 	Reason      string        // why it is in its state, for users
 	Fault       *fault.Error  // of the last crash, while it is not ready
 	LastExit    *Exit         // how its last process ended
+	Served      time.Time     // when its process was ready for the first time, zero before
 	Looping     bool          // it crashes again and again, and was not stable since
 }

@@ -186,7 +186,7 @@ func (s *Supervisor) Status() []Status {
 	for _, a := range actors {
 		for _, e := range *a.snapshot.Load() {
 			st := e.status()
-			if st.State == Ready && time.Since(st.Since) >= stable {
+			if !st.Served.IsZero() && time.Since(st.Served) >= stable {
 				st.Looping = false // the machine forgets it when the replica crashes next
 			}
 			out = append(out, st)

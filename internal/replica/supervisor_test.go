@@ -250,6 +250,11 @@ func TestACrashLoopIsSaidOnceWithTheLastLines(t *testing.T) {
 		if list := s.Status(); len(list) != 1 || list[0].Looping {
 			t.Errorf("it is stable, and loops: %+v", list)
 		}
+		s.d.Running()[0].Ready(errors.New("GET /healthz answered 503"))
+		pass(time.Minute)
+		if list := s.Status(); len(list) != 1 || list[0].State != replica.Unready || list[0].Looping {
+			t.Errorf("it was stable, and loops since its probe fails: %+v", list)
+		}
 		if tail := loops[0].Tail; len(tail) != 1 || tail[0].Text != "cannot open the database" {
 			t.Errorf("tail %+v", tail)
 		}

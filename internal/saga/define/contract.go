@@ -27,13 +27,9 @@ func ReadContract(service string, text []byte) (*Contract, error) {
 	if len(text) > maxContract {
 		return nil, errors.New("it is larger than 4 MiB")
 	}
-	var doc any
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, fmt.Errorf("parse YAML: %w", err)
-	}
-	root, ok := textKeys(doc, 0).(map[string]any)
-	if !ok {
-		return nil, errors.New("it is not a mapping")
+	root, err := ReadDocument(text)
+	if err != nil {
+		return nil, err
 	}
 	if version, _ := root["openapi"].(string); !strings.HasPrefix(version, "3.") {
 		return nil, errors.New("it does not say openapi: 3.0 or 3.1")
@@ -58,6 +54,19 @@ func ReadContract(service string, text []byte) (*Contract, error) {
 		}
 	}
 	return c, nil
+}
+
+// ReadDocument reads a mapping, in YAML or JSON, in which all keys are text.
+func ReadDocument(text []byte) (map[string]any, error) {
+	var doc any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("parse YAML: %w", err)
+	}
+	root, ok := textKeys(doc, 0).(map[string]any)
+	if !ok {
+		return nil, errors.New("it is not a mapping")
+	}
+	return root, nil
 }
 
 // textKeys is a document whose mappings have text for keys, such as "200" of responses.

@@ -169,3 +169,14 @@ func TestADefinitionOfAnotherVersionIsNotReadByGuess(t *testing.T) {
 		t.Errorf("short forms: %+v, %v", s, err)
 	}
 }
+
+func TestADocumentHasTextForKeysSoThatItIsJSON(t *testing.T) {
+	doc, err := define.ReadDocument([]byte("paths: {/a: {get: {responses: {200: {description: OK}, default: {}}}}}\nnumbers: [{1: {true: x}}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(doc)
+	if err != nil || string(text) != `{"numbers":[{"1":{"true":"x"}}],"paths":{"/a":{"get":{"responses":{"200":{"description":"OK"},"default":{}}}}}}` {
+		t.Errorf("%s %v", text, err)
+	}
+}

@@ -156,14 +156,14 @@ function Refusals() {
     <Card title="Refused and failed, by cause">
       <Answer of={a}>
         {(answer) => {
-          const list = answer.data?.result.map((s) => ({ code: s.metric.atoll_code || s.metric.error_type || "", n: Number(s.value?.[1] ?? 0) })) ?? [];
+          const list = answer.data?.result.map((s) => ({ code: s.metric.atoll_code || s.metric.error_type || "", field: s.metric.atoll_code ? "atoll.code" : "error.type", n: Number(s.value?.[1] ?? 0) })) ?? [];
           const top = Math.max(1, ...list.map((l) => l.n));
           if (!list.length) return <Empty title="Nothing was refused">No request failed at the gateway, {rangeText(range.value)}.</Empty>;
           return (
             <ul class="bars">
-              {list.map(({ code, n }) => (
+              {list.map(({ code, field, n }) => (
                 <li key={code}>
-                  <a href={href("/traces", { q: `kind = server and ${/^\d+$/.test(code) ? "error.type" : "atoll.code"} = ${label(code)}` })}>
+                  <a href={href("/traces", { q: `kind = server and ${field} = ${label(code)}` })}>
                     <span>{causes[code] ?? (/^5\d\d$/.test(code) ? `the service answered ${code}` : code)}</span>
                     <code class="muted">{code}</code>
                     <b>{count(Math.round(n))}</b>
