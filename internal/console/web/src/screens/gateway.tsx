@@ -11,12 +11,16 @@ import "./gateway.css";
 
 const requests = 'http_server_request_duration_seconds_count{atoll_kind="gateway"';
 
-/** asNumbers are the values of an answer by a label. */
-function asNumbers(a: PromAnswer | undefined, ...labels: string[]): Map<string, number> {
-  const out = new Map<string, number>();
-  for (const s of a?.data?.result ?? []) out.set(labels.map((l) => s.metric[l] ?? "").join("\n"), Number(s.value?.[1] ?? 0));
-  return out;
+/** byRoute gives the value of a route: of its path, and where several routes have that, of the service too that it leads to. */
+function byRoute(routes: GatewayRoute[], a: PromAnswer | undefined) {
+  const values = (a?.data?.result ?? []).map((s) => ({ path: s.metric.http_route, service: s.metric.service, n: Number(s.value?.[1] ?? 0) }));
+  return (r: GatewayRoute) => values.filter((v) => v.path === r.path && (!shared(routes, r) || v.service === asked(r))).reduce((n, v) => n + v.n, 0);
 }
+
+const shared = (routes: GatewayRoute[], r: GatewayRoute) => routes.filter((one) => one.path === r.path).length > 1;
+
+/** asked is who answers for a route: what leads to a topic or a saga, the gateway answers itself. */
+const asked = (r: GatewayRoute) => (r.kind === "service" ? r.to : "gateway");
 
 /** causes are why the gateway itself refuses a request, by the code of the fault. */
 const causes: Record<string, string> = {
@@ -41,17 +45,19 @@ const causes: Record<string, string> = {
 export default function Gateway() {
   const app = useLive<App>("5s /v1/app");
   const routes = useLive<{ routes: GatewayRoute[] }>("5s /v1/routes");
-  const by = useCourse(`sum by (http_route) (rate(${requests}}[${rateWindow()}]))`);
+  const by = useCourse(`sum by (http_route, service) (rate(${requests}}[${rateWindow()}]))`);
   const totals = useInstant(`sum by (http_route, service) (increase(${requests}}[${whole()}]))`);
-  const failed = useInstant(`sum by (http_route) (increase(${requests},error_type!=""}[${whole()}]))`);
-  const limited = useInstant(`sum by (http_route) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
-  const p99 = useInstant(`histogram_quantile(0.99, sum by (http_route, le) (rate(http_server_request_duration_seconds_bucket{atoll_kind="gateway"}[${whole()}])))`);
+  const failed = useInstant(`sum by (http_route, service) (increase(${requests},error_type!=""}[${whole()}]))`);
+  const limited = useInstant(`sum by (http_route, service) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
+  const p99 = useInstant(`histogram_quantile(0.99, sum by (http_route, service, le) (rate(http_server_request_duration_seconds_bucket{atoll_kind="gateway"}[${whole()}])))`);
   const find = param("find").toLowerCase();
-  const sparks = useMemo(() => new Map(by.course?.lines.map((l) => [l.labels.http_route ?? "", l.values])), [by.course]);
-  const total = asNumbers(totals.data, "http_route");
-  const bad = asNumbers(failed.data, "http_route");
-  const over = asNumbers(limited.data, "http_route");
-  const slow = asNumbers(p99.data, "http_route");
+  const list = routes.data?.routes ?? [];
+  const sparks = useMemo(() => new Map(by.course?.lines.map((l) => [`${l.labels.http_route}\n${l.labels.service}`, l.values])), [by.course]);
+  const spark = (r: GatewayRoute) => sparks.get(`${r.path}\n${asked(r)}`);
+  const total = byRoute(list, totals.data);
+  const bad = byRoute(list, failed.data);
+  const over = byRoute(list, limited.data);
+  const slow = (r: GatewayRoute) => Number(p99.data?.data?.result.find((s) => s.metric.http_route === r.path && s.metric.service === asked(r))?.value?.[1] ?? 0);
   return (
     <Page
       title="Gateway"
@@ -74,7 +80,7 @@ export default function Gateway() {
                 label="Routes"
                 rows={routes.map((r, i) => ({ ...r, i })).filter((r) => !find || [r.path, r.to, r.host].some((s) => s?.toLowerCase().includes(find)))}
                 id={(r) => String(r.i)}
-                link={(r) => href("/traces", { q: `kind = server and http.route = ${label(r.path)}` })}
+                link={(r) => href("/traces", { q: `kind = server and http.route = ${label(r.path)}` + (shared(list, r) ? ` and service = ${label(asked(r))}` : "") })}
                 cols={[
                   {
                     key: "path",
@@ -106,17 +112,17 @@ export default function Gateway() {
                     key: "n",
                     head: "Requests",
                     num: true,
-                    sort: (r) => total.get(r.path) ?? 0,
+                    sort: total,
                     cell: (r) => (
                       <div class="sparked">
-                        {sparks.get(r.path) && <Spark values={sparks.get(r.path)!} label={`Requests on ${r.path}`} />}
-                        <span>{count(Math.round(total.get(r.path) ?? 0))}</span>
+                        {spark(r) && <Spark values={spark(r)!} label={`Requests on ${r.path}`} />}
+                        <span>{count(Math.round(total(r)))}</span>
                       </div>
                     ),
                   },
-                  { key: "failed", head: "Failed", num: true, sort: (r) => bad.get(r.path) ?? 0, cell: (r) => (bad.get(r.path) ? <span class="bad-text">{percent(bad.get(r.path)! / Math.max(1, total.get(r.path) ?? 0))}</span> : <span class="muted">–</span>) },
-                  { key: "limit", head: "Over limit", num: true, min: "s", sort: (r) => over.get(r.path) ?? 0, cell: (r) => (over.get(r.path) ? <span class="warn-text">{count(Math.round(over.get(r.path)!))}</span> : <span class="muted">–</span>) },
-                  { key: "p99", head: "p99", num: true, min: "s", sort: (r) => slow.get(r.path) ?? 0, cell: (r) => ((v) => (v && isFinite(v) ? duration(v * 1e9) : <span class="muted">–</span>))(slow.get(r.path)) },
+                  { key: "failed", head: "Failed", num: true, sort: bad, cell: (r) => (bad(r) ? <span class="bad-text">{percent(bad(r) / Math.max(1, total(r)))}</span> : <span class="muted">–</span>) },
+                  { key: "limit", head: "Over limit", num: true, min: "s", sort: over, cell: (r) => (over(r) ? <span class="warn-text">{count(Math.round(over(r)))}</span> : <span class="muted">–</span>) },
+                  { key: "p99", head: "p99", num: true, min: "s", sort: slow, cell: (r) => ((v) => (v && isFinite(v) ? duration(v * 1e9) : <span class="muted">–</span>))(slow(r)) },
                   { key: "timeout", head: "Timeout", min: "m", cell: (r) => <span class="muted nowrap">{r.timeout.replace(/(\d[mh])0[ms](0s)?$/, "$1")}, {plural(r.tries, "try", "tries")}</span> },
                 ]}
               />

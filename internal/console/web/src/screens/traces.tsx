@@ -162,7 +162,7 @@ function List({ filter, live, ends }: Asks & { filter: string }) {
   const pick = param("pick").split(",").filter(Boolean);
   return (
     <>
-      <Card flush title="Traces" actions={<span class="muted">the newest first</span>}>
+      <Card flush title="Traces" actions={<span class="muted">{param("of", param("q") ? "spans" : "roots") === "spans" ? "those with the newest spans first" : "the newest first"}</span>}>
         <Answer of={found}>{(f) => <Results traces={f.traces ?? []} limit={n} pick={pick} />}</Answer>
       </Card>
       {pick.length > 0 && (

@@ -2,7 +2,7 @@
 import type { TargetedKeyboardEvent, TargetedPointerEvent } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { theme } from "../theme";
-import { clock, count, duration, plural } from "../time";
+import { clock, count, duration, percent, plural } from "../time";
 import type { Region } from "../trace/querytext";
 import type { Heat } from "../types";
 import { useWidth } from "./basic";
@@ -145,7 +145,54 @@ export function HeatMap({ heat, region, onRegion, height = 230 }: Props) {
           with errors
         </span>
       </figcaption>
+      <Bands heat={heat} />
     </figure>
+  );
+}
+
+/** Bands says in numbers what the colours say: the spans of each band of durations. */
+function Bands({ heat }: { heat: Heat }) {
+  const bands = useMemo(() => {
+    const sums = new Map<number, [n: number, failed: number]>();
+    for (const [, row, n, failed] of heat.cells) {
+      const one = sums.get(row) ?? [0, 0];
+      sums.set(row, [one[0] + n, one[1] + failed]);
+    }
+    return [...sums].sort((a, b) => b[0] - a[0]);
+  }, [heat]);
+  const all = bands.reduce((n, [, [one]]) => n + one, 0);
+  return (
+    <details class="heat-bands">
+      <summary>As a table</summary>
+      <table aria-label="Spans by duration">
+        <thead>
+          <tr>
+            <th scope="col">Took</th>
+            <th scope="col" class="num">
+              Spans
+            </th>
+            <th scope="col" class="num">
+              Share
+            </th>
+            <th scope="col" class="num">
+              Failed
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {bands.map(([row, [n, failed]]) => (
+            <tr key={row}>
+              <td>
+                {duration(heat.edges_ns[row] ?? 0)} to {duration(heat.edges_ns[row + 1] ?? 0)}
+              </td>
+              <td class="num">{count(Math.round(n))}</td>
+              <td class="num">{percent(n / Math.max(all, 1))}</td>
+              <td class="num">{failed > 0 ? <span class="bad-text">{count(Math.round(failed))}</span> : "–"}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
   );
 }
 
