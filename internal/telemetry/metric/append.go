@@ -113,13 +113,23 @@ func (w *writer) settle(service string, err error) error {
 	return nil
 }
 
-// admit tells whether a sample of this time may go to the database at all; it counts one that may not.
-func (w *writer) admit(service string, ms int64) bool {
+// timely tells why a sample of this time cannot be kept; nil if it can.
+func (w *writer) timely(ms int64) error {
 	switch {
 	case ms > w.now.Add(maxAhead).UnixMilli():
-		w.drop(service, CauseAhead)
+		return errAhead
 	case ms < w.now.Add(-w.s.opts.Age).UnixMilli():
-		w.drop(service, CauseOld)
+		return errOld
+	}
+	return nil
+}
+
+// admit tells whether a sample of this time may go to the database at all; it counts one that may not.
+func (w *writer) admit(service string, ms int64) bool {
+	c, late := causeOf(w.timely(ms))
+	switch {
+	case late:
+		w.drop(service, c)
 	case !w.s.limits.allow(service):
 		w.drop(service, CauseRate)
 	default:
@@ -153,12 +163,16 @@ func (w *writer) metric(m *telemetry.Metric) error {
 		}
 		return nil
 	}
-	w.s.meta.otlp(name, m)
+	known := false
 	for i := range m.Points {
 		p := &m.Points[i]
 		base, err := pointLabels(name, m.Resource, p.Attrs)
 		if err == nil {
 			err = w.s.limits.checkLabels(base)
+		}
+		if err == nil && !known { // what is not kept need not be known, be it as long as it may
+			w.s.meta.otlp(name, m)
+			known = true
 		}
 		if err == nil {
 			err = w.point(service, name, m, p, base)
@@ -180,6 +194,10 @@ func (w *writer) point(service, name string, m *telemetry.Metric, p *telemetry.P
 	ms := p.Time / int64(time.Millisecond)
 	if p.Time == 0 {
 		ms = w.now.UnixMilli()
+	}
+	// Before it is added to what a delta has so far: after a point of the future all others would be seen before.
+	if err := w.timely(ms); err != nil {
+		return err
 	}
 	switch m.Kind {
 	case telemetry.Gauge, telemetry.Sum:
@@ -317,6 +335,9 @@ func native(p *telemetry.Point) (*histogram.Histogram, error) {
 	}
 	if p.Scale < minScale || p.Scale > 20 {
 		return nil, errInvalid // 20 is the finest of OpenTelemetry
+	}
+	if !(p.ZeroThreshold >= 0) || math.IsInf(p.ZeroThreshold, 1) {
+		return nil, errInvalid // Prometheus widens one threshold until it is the other, which with NaN never ends.
 	}
 	h := &histogram.Histogram{
 		Schema: min(p.Scale, maxScale), ZeroThreshold: p.ZeroThreshold, ZeroCount: p.Zero, Count: p.Count, Sum: p.Sum,

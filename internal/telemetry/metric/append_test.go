@@ -1,7 +1,10 @@
 package metric_test
 
 import (
+	"math"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +142,49 @@ func TestDeltasAddUpAndCountOnce(t *testing.T) {
 	expect(t, s, `histogram_fraction(2, 4, exp) * 6`, "service=orders 4")
 }
 
+func TestADeltaFromTheFutureIsDroppedAloneAndItsSeriesGoesOn(t *testing.T) {
+	s := open(t, nil)
+	res := &telemetry.Resource{Service: "orders"}
+	send := func(at time.Time) int {
+		exp := exponential(0, 0, 1, 2)
+		exp.Time = at.UnixNano()
+		return add(t, s,
+			telemetry.Metric{Resource: res, Name: "jobs", Kind: telemetry.Sum, Monotonic: true, Delta: true, Points: []telemetry.Point{
+				{Time: at.UnixNano(), Value: 5},
+			}},
+			telemetry.Metric{Resource: res, Name: "took", Kind: telemetry.Histogram, Delta: true, Points: []telemetry.Point{
+				{Time: at.UnixNano(), Count: 3, Sum: 2, Bounds: []float64{1}, Buckets: []uint64{2, 1}},
+			}},
+			telemetry.Metric{Resource: res, Name: "exp", Kind: telemetry.ExponentialHistogram, Delta: true, Points: []telemetry.Point{exp}},
+		)
+	}
+	if n := send(noon.AddDate(70, 0, 0)); n != 3 {
+		t.Errorf("of three points of the future %d were dropped", n)
+	}
+	if n := send(noon.Add(-10*time.Second)) + send(noon); n != 0 {
+		t.Errorf("of those that follow %d were dropped", n)
+	}
+	if got := s.Stats().Services["orders"].Dropped; len(got) != 1 || got[metric.CauseAhead] != 3 {
+		t.Errorf("counted %v", got)
+	}
+	expect(t, s, `jobs_total`, "__name__=jobs_total service=orders 10")
+	expect(t, s, `took_count`, "__name__=took_count service=orders 6")
+	expect(t, s, `histogram_count(exp)`, "service=orders 6")
+}
+
+func TestWhatIsKnownOfAMetricIsKeptOnlyWithItsPoints(t *testing.T) {
+	s := open(t, nil)
+	long := gauge("orders", strings.Repeat("n", 1<<20), noon, 1)
+	none := gauge("orders", "none", noon, 1)
+	none.Points = nil
+	add(t, s, long, none, gauge("orders", "fine", noon, 1))
+	answer := httptest.NewRecorder()
+	s.Handler(&metric.APIOptions{}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/metadata", nil))
+	if got := answer.Body.String(); len(got) > 200 || !strings.Contains(got, `{"fine":[`) {
+		t.Errorf("known are %.200s", got)
+	}
+}
+
 func TestDeltasWithoutRoomAreDroppedUntilOthersAreSilent(t *testing.T) {
 	now := noon
 	s := open(t, &metric.Options{MaxDeltas: 1, Now: func() time.Time { return now }})
@@ -195,6 +241,11 @@ func TestWhatCannotBeIsDroppedByCause(t *testing.T) {
 	}
 	lying := exponential(0, 0, 1, 2)
 	lying.Count = 1
+	around := func(zero float64) telemetry.Point {
+		p := exponential(0, 0, 1, 2)
+		p.ZeroThreshold = zero
+		return p
+	}
 	for name, tt := range map[string]struct {
 		m    telemetry.Metric
 		want metric.Cause
@@ -212,6 +263,9 @@ func TestWhatCannotBeIsDroppedByCause(t *testing.T) {
 		"a scale that is not":    {exp(exponential(30, 0, 1)), metric.CauseInvalid},
 		"an offset at the end":   {exp(exponential(0, 2147483647, 1, 1)), metric.CauseInvalid},
 		"more buckets than meet": {exp(exponential(0, 0, make([]uint64, 1001)...)), metric.CauseInvalid},
+		"nothing around zero":    {exp(around(math.NaN())), metric.CauseInvalid},
+		"all around zero":        {exp(around(math.Inf(1))), metric.CauseInvalid},
+		"less than zero":         {exp(around(-1)), metric.CauseInvalid},
 		"no kind":                {telemetry.Metric{Resource: res, Name: "n", Points: []telemetry.Point{{Time: at}}}, metric.CauseInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,6 +42,8 @@ var (
 	errLabels  = errors.New("labels beyond their limits")
 	errInvalid = errors.New("point contradicts itself")
 	errDeltas  = errors.New("too many series of delta temporality")
+	errAhead   = errors.New("time too far ahead")
+	errOld     = errors.New("time too long ago")
 	errSeen    = errors.New("delta seen before")
 )
 
@@ -54,11 +56,13 @@ func causeOf(err error) (c Cause, ok bool) {
 		return CauseLabels, true
 	case errors.Is(err, errInvalid):
 		return CauseInvalid, true
+	case errors.Is(err, errAhead):
+		return CauseAhead, true
 	case errors.Is(err, errDeltas):
 		return CauseDeltas, true
 	case errors.Is(err, errSeen), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 		return CauseTwice, true
-	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrOutOfBounds),
+	case errors.Is(err, errOld), errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrOutOfBounds),
 		errors.Is(err, storage.ErrTooOldSample):
 		return CauseOld, true
 	}

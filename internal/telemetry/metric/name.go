@@ -126,8 +126,11 @@ func formatBound(f float64) string {
 	return s + ".0"
 }
 
-// maxMetadata is how many metrics the store knows the help and the unit of.
-const maxMetadata = 10_000
+// maxMetadata is how many metrics the store knows the help and the unit of; maxMetadataName, how long their names are.
+const (
+	maxMetadata     = 10_000
+	maxMetadataName = 1024
+)
 
 // Meta is what is known of a metric beside its samples.
 type Meta struct {
@@ -148,7 +151,7 @@ func (m *metadata) set(name string, change func(*Meta)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old, ok := m.names[name]
-	if !ok && len(m.names) >= maxMetadata {
+	if !ok && (len(m.names) >= maxMetadata || len(name) > maxMetadataName) {
 		return
 	}
 	meta := old
