@@ -68,7 +68,7 @@ func parseLogQuery(r *http.Request) (*telemetry.LineQuery, error) {
 		}
 	}
 	last, err := number(r, "last", 0)
-	q.Last = int(last)
+	q.Last = int(min(last, telemetry.MaxSorted))
 	return q, err
 }
 

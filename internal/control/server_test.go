@@ -33,6 +33,7 @@ type app struct {
 	page     string         // subscription|topic of the last page of dead letters
 	selected api.Selection  // the last one
 	sagas    sagasAsked
+	last     int // how many lines were asked for last
 
 	findings       func() int // what changes among the findings; nil for none
 	mapFrom, mapTo time.Time  // the last that were asked for
@@ -121,6 +122,7 @@ func (a *app) ConsoleLink() (api.ConsoleLink, error) {
 }
 
 func (a *app) Logs(_ context.Context, q *telemetry.LineQuery, yield func(*telemetry.Line) error) error {
+	a.last = q.Last
 	for _, r := range []telemetry.Line{
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stdout", Level: telemetry.LevelInfo, Text: "one"},
 		{Time: at(), Service: "orders", Replica: "orders-1", Stream: "stderr", Level: telemetry.LevelError, Text: "two"},
@@ -311,6 +313,15 @@ func TestFiltersOfLogsReachTheStore(t *testing.T) {
 	w := do(t, h, "GET", "/v1/logs?level=error&service=orders&grep=t.o", "")
 	if got := w.Body.String(); !strings.Contains(got, "two") || strings.Contains(got, "one") {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestNobodyIsAskedForMoreLinesThanAreSorted(t *testing.T) {
+	a, h := serve(t)
+	for asked, want := range map[string]int{"": 0, "0": 0, "7": 7, "100001": telemetry.MaxSorted, "9223372036854775807": telemetry.MaxSorted} {
+		if w := do(t, h, "GET", "/v1/logs?last="+asked, ""); w.Code != 200 || a.last != want {
+			t.Errorf("last=%s: %d, and %d were asked for", asked, w.Code, a.last)
+		}
 	}
 }
 

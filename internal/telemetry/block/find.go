@@ -98,7 +98,7 @@ func (n *newest) add(list []place, reach telemetry.Reach) {
 
 // trim drops what cannot be among the newest, where a list grows too long.
 func trim(list []place, limit int) []place {
-	if len(list) < 4*limit+pageRows {
+	if (len(list)-pageRows)/4 < limit { // as a product the limit could be beyond all numbers
 		return list
 	}
 	slices.SortStableFunc(list, byTime)
