@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
 
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/otlp"
@@ -254,6 +257,43 @@ func TestForwarderSurvivesATornSegment(t *testing.T) {
 	}
 }
 
+// TestATornTailLeavesThePositionWhereItIs: the position is one of the first segment, and the tail is the last.
+func TestATornTailLeavesThePositionWhereItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		opts := otlp.ForwarderOptions{MaxBytes: 64 << 10, Segment: 1300}
+		from := &backend{answer: func(n int, _ *http.Request) *http.Response {
+			if n == 0 {
+				return answerOf(200, nil)
+			}
+			return answerOf(503, nil, "Retry-After: 300")
+		}}
+		f := open(t, dir, from, opts)
+		for _, name := range []string{strings.Repeat("a", 150), "b", "c", "d"} {
+			must(t, f.Enqueue(named(name)))
+		}
+		run(t, f, time.Second)
+		closeForwarder(t, f)
+		files, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+		if err != nil || len(files) != 2 || len(from.names) != 1 {
+			t.Fatal(files, from.names, err)
+		}
+		info, err := os.Stat(files[1])
+		must(t, err)
+		must(t, os.Truncate(files[1], info.Size()-1))
+		to := &backend{}
+		f = open(t, dir, to, opts)
+		defer closeForwarder(t, f)
+		run(t, f, time.Minute)
+		if got := strings.Join(to.names, ""); got != "bc" {
+			t.Errorf("sent %q", got)
+		}
+		if s := f.Stats(); s.Damaged != 1 || s.Queued != 0 {
+			t.Errorf("counted %+v", s)
+		}
+	})
+}
+
 func TestForwarderPassesOverADamagedSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -316,6 +356,40 @@ func TestForwarderSendsAllSignalsOverHTTPAndGRPC(t *testing.T) {
 				t.Errorf("counted %+v", s)
 			}
 		})
+	}
+}
+
+// wordy takes spans and has much to say of it.
+type wordy struct {
+	coltrace.UnimplementedTraceServiceServer
+}
+
+func (wordy) Export(context.Context, *coltrace.ExportTraceServiceRequest) (*coltrace.ExportTraceServiceResponse, error) {
+	return &coltrace.ExportTraceServiceResponse{PartialSuccess: &coltrace.ExportTracePartialSuccess{
+		RejectedSpans: 7, ErrorMessage: strings.Repeat("no room. ", 10_000),
+	}}, nil
+}
+
+// TestALongAnswerOverGRPCIsRead: it comes in several frames.
+func TestALongAnswerOverGRPCIsRead(t *testing.T) {
+	addr := serve(t, func(ctx context.Context, l net.Listener) error {
+		srv := grpc.NewServer()
+		coltrace.RegisterTraceServiceServer(srv, wordy{})
+		defer context.AfterFunc(ctx, srv.Stop)()
+		return srv.Serve(l)
+	})
+	f, err := otlp.OpenForwarder(t.TempDir(), "grpc://"+addr, nil)
+	must(t, err)
+	defer closeForwarder(t, f)
+	must(t, f.Enqueue(named("a")))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	until(t, func() bool { return f.Stats().Queued == 0 })
+	stop()
+	must(t, <-ended)
+	if s := f.Stats(); s.Sent != 1 || s.Rejected != 7 {
+		t.Errorf("counted %+v", s)
 	}
 }
 

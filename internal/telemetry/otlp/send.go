@@ -178,7 +178,7 @@ func newGRPCSender(u *url.URL, o *ForwarderOptions) (*grpcSender, error) {
 	}
 	s := &grpcSender{
 		conn: conn, headers: metadata.New(o.Headers), methods: map[Signal]string{},
-		calls: []grpc.CallOption{grpc.ForceCodecV2(rawCodec{})},
+		calls: []grpc.CallOption{grpc.ForceCodecV2(rawCodec{newMessagePool()})},
 	}
 	if !o.Plain {
 		s.calls = append(s.calls, grpc.UseCompressor("gzip"))

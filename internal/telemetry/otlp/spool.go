@@ -150,7 +150,10 @@ func (s *spool) scan(seg *segment, first, last bool) error {
 		}
 		if err != nil && last {
 			s.lost.damaged.requests++
-			seg.size, s.at = at, min(s.at, at)
+			seg.size = at
+			if first {
+				s.at = min(s.at, at)
+			}
 			if err := f.Truncate(at); err != nil {
 				return fmt.Errorf("cut a torn segment: %w", err)
 			}
