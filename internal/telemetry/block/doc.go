@@ -16,7 +16,8 @@
 // Each block names the checksum of its footer, which has those of all its parts. One that does not hold what it says is moved to the
 // folder torn when it is opened or read, told of in Usage and the log, and believed in nothing; its rows are lost. So is a part of the
 // write-ahead log whose rows no block can hold, which would be tried for ever otherwise. A table has at most 400 columns of attributes
-// and as many of resources, with keys of at most 256 bytes; what goes beyond is kept in a column of JSON. A block names 1000 services.
+// and as many of resources, with keys of at most 256 bytes; what goes beyond is kept in a column of JSON, of a resource at most 1 KiB: the
+// rest is left out, and the log tells how many attributes that were. A block names 1000 services.
 //
 // Goroutines: for each signal a writer, a keeper and a flusher, and one janitor; they end with Close.
 package block

@@ -1,8 +1,13 @@
 package block_test
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"math"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/block"
@@ -18,5 +23,41 @@ func TestALimitThatIsBeyondAllNumbersIsNone(t *testing.T) {
 		if got := find(t, s, telemetry.Spans, telemetry.Range{}, q); len(got) != n {
 			t.Errorf("limit %d: %d rows of %d", limit, len(got), n)
 		}
+	}
+}
+
+// TestRowsDoNotRepeatALargeResource: what a resource has no column for stands in each of its rows.
+func TestRowsDoNotRepeatALargeResource(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, t.TempDir(), &block.Options{MemRows: 100, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	key := func(i int) string { return fmt.Sprintf("%03d%s", i, strings.Repeat("k", 254)) }
+	r := &telemetry.Resource{Service: "loud", Attrs: []telemetry.Attr{{Key: key(100), Value: telemetry.String("small")}}}
+	for i := range 40 {
+		r.Attrs = append(r.Attrs, telemetry.Attr{Key: key(i), Value: telemetry.String(strings.Repeat("v", 10_000))})
+	}
+	b := &telemetry.Batch{}
+	for i := range 100 {
+		b.Records = append(b.Records, telemetry.Record{Resource: r, Time: time.Now().UnixNano() + int64(i), Body: telemetry.String("x"), Attrs: []telemetry.Attr{
+			{Key: key(200), Value: telemetry.Int(int64(i))}, // so that no two rows say the same
+		}})
+	}
+	add(t, s, b)
+	for _, where := range []string{"in memory or in a block", "in a block"} {
+		got := find(t, s, telemetry.Logs, telemetry.Range{}, &telemetry.Query{Limit: 1000})
+		if len(got) != 100 {
+			t.Fatalf("%s: %d rows", where, len(got))
+		}
+		for _, row := range got {
+			if len(row) > 2000 || !strings.Contains(row, "small") || !strings.Contains(row, key(200)) {
+				t.Fatalf("%s: a row of %d bytes: %.2000s", where, len(row), row)
+			}
+		}
+		awaitBlocks(t, s)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "attributes=40") {
+		t.Errorf("logged %s", &log)
 	}
 }

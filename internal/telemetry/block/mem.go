@@ -50,6 +50,10 @@ const (
 	others      = "(others)"
 )
 
+// maxMore is how many bytes of JSON each row has at most of the attributes of its resource that have no column. They stand in every row
+// of the resource, each time anew where a row has such attributes of its own: a megabyte that was sent once would be there 65,536 times.
+const maxMore = 1 << 10
+
 // mem is a table in memory: rows that are durable in the write-ahead log and not in a block yet. It has one writer; a
 // reader takes a view under the lock of who owns it.
 type mem struct {
@@ -64,6 +68,7 @@ type mem struct {
 
 	resources  []telemetry.Resource           // those of rows
 	more       [][]telemetry.Attr             // of each resource: attributes that its rows have in its place
+	left       int                            // how many attributes of resources had no room in more
 	resourceOf map[string]uint32              // by what they say
 	known      map[*telemetry.Resource]uint32 // of the batch that is being added
 	resource   []uint32                       // of each row
@@ -257,15 +262,20 @@ func (m *mem) addResource(r *telemetry.Resource) uint32 {
 	return id
 }
 
-// overflow takes those attributes from a resource for which there are no columns left; its rows get them.
+// overflow takes those attributes from a resource for which there are no columns left; its rows get those that fit into maxMore.
 func (m *mem) overflow(r *telemetry.Resource) (more []telemetry.Attr) {
+	room := maxMore
 	r.Attrs = slices.DeleteFunc(r.Attrs, func(a telemetry.Attr) bool {
 		name := resourceColumn(a)
 		if m.resourceColumns[name] {
 			return false
 		}
 		if len(m.resourceColumns) >= maxColumns || len(a.Key) > maxKey {
-			more = append(more, a)
+			if n := len(appendAttrs(nil, []telemetry.Attr{a})); n <= room {
+				more, room = append(more, a), room-n
+			} else {
+				m.left++
+			}
 			return true
 		}
 		m.resourceColumns[name] = true

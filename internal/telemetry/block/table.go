@@ -386,6 +386,9 @@ func (t *table) frost(upTo uint64) *frozen {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := &frozen{mem: t.active, upTo: upTo}
+	if n := t.active.left; n > 0 {
+		t.log.Warn("resources have more attributes than there are columns; those that are large were left out", "signal", string(t.signal), "attributes", n)
+	}
 	t.active = newMem(t.signal, t.active)
 	t.flushing = append(t.flushing, f)
 	return f
