@@ -61,3 +61,18 @@ func TestRowsDoNotRepeatALargeResource(t *testing.T) {
 		t.Errorf("logged %s", &log)
 	}
 }
+
+func TestWordsAreFoundInBodiesThatAreAllStructured(t *testing.T) {
+	s := open(t, t.TempDir(), &block.Options{MemRows: 3})
+	b := &telemetry.Batch{}
+	for _, body := range []string{`{"msg":"connection refused"}`, `["order placed"]`, `{"msg":"order shipped"}`} {
+		b.Records = append(b.Records, telemetry.Record{Resource: &telemetry.Resource{Service: "s"}, Time: time.Now().UnixNano(), Body: telemetry.JSON(body)})
+	}
+	add(t, s, b)
+	awaitBlocks(t, s)
+	for text, want := range map[string]int{"order": 2, `"connection refused"`: 1, "absent": 0, "not order": 1} {
+		if got := find(t, s, telemetry.Logs, telemetry.Range{}, parse(t, telemetry.Logs, text)); len(got) != want {
+			t.Errorf("%s finds %d", text, len(got))
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package block
 
 import (
+	"slices"
+
 	"github.com/atollhq/atoll/internal/telemetry"
 	"github.com/atollhq/atoll/internal/telemetry/block/parquet"
 )
@@ -43,7 +45,8 @@ func (n *textNode) may() (bool, error) {
 			return len(n.sources) > 0, nil
 		}
 	}
-	return len(n.sources) > 1, nil // the filters know nothing of bodies that are JSON
+	// The filters know nothing of bodies that are JSON.
+	return slices.ContainsFunc(n.sources, func(s textSource) bool { return s.vec.typ() == parquet.JSON }), nil
 }
 
 func (n *textNode) eval(lo, hi int, out bitmap) error {
