@@ -21,27 +21,23 @@ func ReadLines(ctx context.Context, s Store, q *LineQuery, yield func(*Line) err
 		}
 		return yield(l)
 	}
-	history := History{Last: q.Last, Since: q.Since}
-	if q.Grep != nil && q.Last > 0 {
-		// How many rows to look at for so many lines nobody knows, so the lines are looked for first.
-		lines, err := lastLines(ctx, s, q, where)
-		if err != nil {
-			return err
-		}
-		for _, l := range lines {
-			if err := yield(l); err != nil {
-				return err
-			}
-		}
-		history.Last = -1
-	}
 	switch {
 	case q.Follow:
+		history := History{Last: q.Last, Since: q.Since}
+		if q.Grep != nil {
+			history.Match = func(r Row) bool { return q.Greps(LineOf(r.Record)) }
+		}
 		return s.Follow(ctx, Logs, where, history, row)
-	case history.Last < 0:
-		return nil
-	case history.Last == 0:
+	case q.Last == 0:
 		return s.Scan(ctx, Logs, Range{From: q.Since}, where.Where, func(r Row) error { return row(r, 0) })
+	case q.Grep != nil:
+		lines, err := lastLines(ctx, s, q, where)
+		for _, l := range lines {
+			if err == nil {
+				err = yield(l)
+			}
+		}
+		return err
 	}
 	var rows []Row
 	where.Limit = q.Last
@@ -57,7 +53,7 @@ func ReadLines(ctx context.Context, s Store, q *LineQuery, yield func(*Line) err
 	return err
 }
 
-// lastLines are the newest lines that q greps, the oldest first.
+// lastLines are the newest lines that q greps, the oldest first. How many rows to look at for so many nobody knows.
 func lastLines(ctx context.Context, s Store, q *LineQuery, where *Query) ([]*Line, error) {
 	var lines []*Line
 	all := *where

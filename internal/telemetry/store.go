@@ -23,10 +23,12 @@ const (
 )
 
 // History is what Follow begins with: the last rows, at most so many where Last is not 0, none where it is negative, and not
-// older than Since where that is set.
+// older than Since where that is set. Where Match is set, only rows that it chooses are among the last so many, which are looked for in
+// the last MaxSorted; it has no part in what comes after them.
 type History struct {
 	Last  int
 	Since time.Time
+	Match func(Row) bool
 }
 
 // Range is a span of time, from its first moment to before its last. A zero time is no bound.

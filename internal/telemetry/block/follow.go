@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -64,11 +65,42 @@ func (s *Store) history(ctx context.Context, signal telemetry.Signal, snap *snap
 	case h.Last == 0:
 		return s.scan(ctx, signal, snap, r, q.Where, yield)
 	}
+	if h.Match != nil {
+		return s.lastOf(ctx, signal, snap, r, q, h, yield)
+	}
 	_, err := s.gather(ctx, signal, snap, r, q.Where, h.Last, func(places []place) error {
 		slices.Reverse(places)
 		return s.deliver(signal, places, yield)
 	})
 	return err
+}
+
+// errEnough ends a search that has found what it wanted.
+var errEnough = errors.New("enough")
+
+// lastOf is history where not all rows are among the last. How many to look at for so many nobody knows.
+func (s *Store) lastOf(ctx context.Context, signal telemetry.Signal, snap *snapshot, r telemetry.Range, q *telemetry.Query, h telemetry.History, yield func(telemetry.Row) error) error {
+	var last []telemetry.Row
+	_, err := s.gather(ctx, signal, snap, r, q.Where, telemetry.MaxSorted, func(places []place) error {
+		return s.deliver(signal, places, func(row telemetry.Row) error {
+			if h.Match(row) {
+				last = append(last, row)
+			}
+			if len(last) == h.Last {
+				return errEnough
+			}
+			return nil
+		})
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	for _, row := range slices.Backward(last) {
+		if err := yield(row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *followers) add(one *follower) bool {

@@ -2,9 +2,12 @@ package block_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +77,40 @@ func TestWordsAreFoundInBodiesThatAreAllStructured(t *testing.T) {
 		if got := find(t, s, telemetry.Logs, telemetry.Range{}, parse(t, telemetry.Logs, text)); len(got) != want {
 			t.Errorf("%s finds %d", text, len(got))
 		}
+	}
+}
+
+// TestLinesThatComeWhileTheLastAreShownAreShownToo: those that are grepped are looked for among many others first.
+func TestLinesThatComeWhileTheLastAreShownAreShownToo(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	n := 0
+	write := func(texts ...string) {
+		b := &telemetry.Batch{}
+		for _, text := range texts {
+			n++
+			b.Records = append(b.Records, telemetry.Record{
+				Resource: &telemetry.Resource{Service: "s"}, Time: time.Now().UnixNano() + int64(n), Body: telemetry.String(text),
+			})
+		}
+		add(t, s, b)
+	}
+	write("find 1", "other", "find 2", "find 3", "other", "other")
+	ctx, enough := context.WithTimeout(t.Context(), 10*time.Second)
+	defer enough()
+	var got []string
+	err := telemetry.ReadLines(ctx, s, &telemetry.LineQuery{Grep: regexp.MustCompile("^find"), Last: 2, Follow: true}, func(l *telemetry.Line) error {
+		got = append(got, l.Text)
+		switch len(got) {
+		case 1:
+			write("other", "find 4")
+		case 2:
+			write("find 5")
+		case 4:
+			enough()
+		}
+		return nil
+	})
+	if want := []string{"find 2", "find 3", "find 4", "find 5"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q; %v", got, want, err)
 	}
 }
