@@ -98,6 +98,18 @@ func (e *encoder) encodeRecords(records []telemetry.Record) []byte {
 	return e.tail()
 }
 
+// attrBytes is what an attribute takes in memory beside its text; in the log it is two bytes at least.
+const attrBytes = int(unsafe.Sizeof(telemetry.Attr{}))
+
+// size is how many bytes what was encoded takes, with what resources take beyond them in memory.
+func (e *encoder) size() int {
+	n := len(e.b)
+	for _, r := range e.resources.list {
+		n += attrBytes * len(r.Attrs)
+	}
+	return n
+}
+
 func (e *encoder) reset() {
 	e.b = e.b[:0]
 	e.resources.reset()

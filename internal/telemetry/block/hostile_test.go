@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,5 +113,45 @@ func TestLinesThatComeWhileTheLastAreShownAreShownToo(t *testing.T) {
 	})
 	if want := []string{"find 2", "find 3", "find 4", "find 5"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q; %v", got, want, err)
+	}
+}
+
+// TestAttributesOfResourcesFillATable: each takes some bytes of the log, and many times that in memory.
+func TestAttributesOfResourcesFillATable(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, &block.Options{MemBytes: 1_000_000})
+	b := &telemetry.Batch{}
+	for i := range 50 {
+		b.Records = append(b.Records, telemetry.Record{
+			Resource: &telemetry.Resource{Service: fmt.Sprint("s", i), Attrs: make([]telemetry.Attr, 1000)}, Time: time.Now().UnixNano(), Body: telemetry.String("x"),
+		})
+	}
+	if size := len(block.EncodeRecords(b.Records)); size > 200_000 {
+		t.Fatalf("%d bytes of the log", size)
+	}
+	blocks := func() int {
+		awaitBlocks(t, s)
+		files, _ := filepath.Glob(filepath.Join(dir, "logs", "*", "*.parquet"))
+		return len(files)
+	}
+	add(t, s, b)
+	if n := blocks(); n == 0 {
+		t.Error("2.4 MB of resources do not fill a table of 1 MB")
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := blocks()
+	must(s.Close())
+	// What comes back from the log is counted likewise.
+	s = open(t, dir, &block.Options{MemBytes: 100_000_000})
+	add(t, s, b)
+	must(s.Close())
+	s = open(t, dir, &block.Options{MemBytes: 1_000_000})
+	if n := blocks(); n == before {
+		t.Error("what came back from the log does not fill a table of 1 MB")
 	}
 }

@@ -73,6 +73,8 @@ type mem struct {
 	known      map[*telemetry.Resource]uint32 // of the batch that is being added
 	resource   []uint32                       // of each row
 
+	resourceBytes int // about what resources take
+
 	hints map[string]int // how many rows have a value, by column, of the table before this
 
 	resourceColumns map[string]bool // that resources have
@@ -255,6 +257,7 @@ func (m *mem) addResource(r *telemetry.Resource) uint32 {
 	id, ok := m.resourceOf[b.String()]
 	if !ok {
 		id = uint32(len(m.resources))
+		m.resourceBytes += 2*b.Len() + attrBytes*len(r.Attrs) // what they say is there twice
 		m.resources = append(m.resources, cloneResource(r))
 		m.more = append(m.more, m.overflow(&m.resources[id]))
 		m.resourceOf[b.String()] = id
@@ -350,7 +353,7 @@ func addIf(c *column, row uint32, s string) {
 
 // size is about how many bytes the table takes in memory.
 func (m *mem) size() int {
-	n := 4 * len(m.resource)
+	n := 4*len(m.resource) + m.resourceBytes
 	for _, c := range m.columns {
 		n += 4*len(c.rows) + 4*len(c.codes) + 8*len(c.ints) + 8*len(c.floats) + len(c.bools) + len(c.fixed)
 		if c.dict != nil {

@@ -59,6 +59,7 @@ type request struct {
 	records []telemetry.Record
 	enc     *encoder
 	payload []byte
+	size    int        // about what it takes in memory
 	done    chan error // holds one
 }
 
@@ -180,7 +181,7 @@ func (t *table) submit(ctx context.Context, r *request) (*request, error) {
 	} else {
 		r.payload = r.enc.encodeRecords(r.records)
 	}
-	r.done = make(chan error, 1)
+	r.size, r.done = r.enc.size(), make(chan error, 1)
 	if len(r.payload) > maxPayload {
 		return nil, fmt.Errorf("a batch of %d bytes is too large for the log", len(r.payload))
 	}
@@ -283,14 +284,14 @@ func (t *table) recovered() (rows, size int, began time.Time) {
 
 // gather takes what waits beside the first request.
 func (t *table) gather(first *request) (group []*request, rows, bytes int) {
-	group, rows, bytes = []*request{first}, first.rows(), len(first.payload)
+	group, rows, bytes = []*request{first}, first.rows(), first.size
 	for bytes < maxGroup && rows < t.o.MemRows/2 {
 		select {
 		case r, ok := <-t.requests:
 			if !ok {
 				return group, rows, bytes // the channel is closed; write sees it next
 			}
-			group, rows, bytes = append(group, r), rows+r.rows(), bytes+len(r.payload)
+			group, rows, bytes = append(group, r), rows+r.rows(), bytes+r.size
 		default:
 			return group, rows, bytes
 		}

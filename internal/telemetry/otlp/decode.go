@@ -253,18 +253,19 @@ func (d *Decoder) resource(b []byte, where string) *telemetry.Resource {
 	}
 	d.check(&c, where, ".resource")
 	for _, a := range d.attrs[start:] {
-		switch a.Key {
-		case "service.name":
+		switch {
+		case a.Value.Kind() == telemetry.KindNone: // says nothing
+		case a.Key == "service.name":
 			if name := a.Value.Text(); name != "" {
 				r.Service = strings.Clone(name)
 			}
-		case "service.instance.id":
+		case a.Key == "service.instance.id":
 			r.Replica = strings.Clone(a.Value.Text())
 		default:
 			r.Attrs = append(r.Attrs, telemetry.Attr{Key: strings.Clone(a.Key), Value: cloned(a.Value)})
 		}
 	}
-	d.charge(int64(len(b)) + 128)
+	d.charge(int64(len(b)) + 128 + attrSize*int64(cap(r.Attrs)))
 	d.attrs = d.attrs[:start]
 	if d.fail == nil && len(b) <= maxCachedSize {
 		if len(d.resources) >= maxCached {

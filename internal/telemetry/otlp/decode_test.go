@@ -376,6 +376,7 @@ func TestAHostileRequestCannotAllocateWithoutBound(t *testing.T) {
 	}
 	span := append(append([]byte{10, 16}, traceID...), append([]byte{18, 8}, spanID...)...)
 	const n = 1 << 21
+	resources := func(attr string, attrs int) []byte { return bytes.Repeat(nest(repeat(attr, attrs), 1, 1), 1500) }
 	js := func(s string) []byte { return fmt.Appendf(nil, `{"resourceSpans":[%s{}]}`, repeat(s, n)) }
 	for name, c := range map[string]struct {
 		signal  otlp.Signal
@@ -383,6 +384,8 @@ func TestAHostileRequestCannotAllocateWithoutBound(t *testing.T) {
 		json    bool
 	}{
 		"resources":  {otlp.Traces, repeat("\x0a\x00", n), false},
+		"own nones":  {otlp.Traces, resources("\x0a\x00", 3000), false},
+		"own truths": {otlp.Traces, resources("\x0a\x04\x12\x02\x10\x01", 1024), false},
 		"spans":      {otlp.Traces, nest(repeat("\x12\x00", n), 2, 1), false},
 		"attributes": {otlp.Traces, nest(append(span, repeat("\x4a\x00", n)...), 2, 2, 1), false},
 		"events":     {otlp.Traces, nest(append(span, repeat("\x5a\x00", n)...), 2, 2, 1), false},

@@ -111,7 +111,8 @@ func (o *origins) next(t *rapid.T) (*telemetry.Resource, *telemetry.Scope) {
 	if o.resource == nil || rapid.IntRange(0, 3).Draw(t, "resource") == 0 {
 		o.resource = &telemetry.Resource{Service: "s" + string(rune('a'+o.n)), Replica: drawText(t)}
 		for _, a := range drawAttrs(t) {
-			if a.Key != "service.name" && a.Key != "service.instance.id" {
+			// One without a value says nothing of a resource, and is left out.
+			if a.Key != "service.name" && a.Key != "service.instance.id" && a.Value.Kind() != telemetry.KindNone {
 				o.resource.Attrs = append(o.resource.Attrs, a)
 			}
 		}
