@@ -193,10 +193,10 @@ func (d *Decoder) charge(n int64) {
 	d.granted += more
 }
 
-// reject counts something that is not taken.
-func (d *Decoder) reject(n int64, why string) {
+// reject counts something that is not taken. Only the first reason is told, and only that is written.
+func (d *Decoder) reject(n int64, why func() string) {
 	if d.partial.Rejected == 0 {
-		d.partial.Why = why
+		d.partial.Why = why()
 	}
 	d.partial.Rejected += n
 }

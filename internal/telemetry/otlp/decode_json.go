@@ -80,8 +80,8 @@ func (r *jsonReader) message(m message, depth int) error {
 }
 
 func (r *jsonReader) field(f *field, depth int) error {
-	if int64(len(r.out)) > r.limit {
-		return &TooLarge{"the request is larger than " + size(r.limit) + " in Protocol Buffers"}
+	if err := r.fits(); err != nil {
+		return err
 	}
 	if r.word("null") {
 		return nil
@@ -92,7 +92,20 @@ func (r *jsonReader) field(f *field, depth int) error {
 	if r.peek() != '[' {
 		return errors.New("an array is expected here")
 	}
-	return r.array(depth, func() error { return r.value(f, depth+1) })
+	return r.array(depth, func() error {
+		if err := r.fits(); err != nil {
+			return err
+		}
+		return r.value(f, depth+1)
+	})
+}
+
+// fits tells whether what was written so far is within the limit.
+func (r *jsonReader) fits() error {
+	if int64(len(r.out)) > r.limit {
+		return &TooLarge{"the request is larger than " + size(r.limit) + " in Protocol Buffers"}
+	}
+	return nil
 }
 
 // lengthBytes is how many bytes are left for the length of a message, which is known only after it is written.

@@ -53,7 +53,7 @@ func (d *Decoder) metric(b []byte, o origin, where string) {
 		d.data(&m, data.raw, where, d.summary)
 	}
 	if m.Name == "" {
-		d.reject(int64(len(m.Points)), "a metric of "+o.resource.Service+" has no name")
+		d.reject(int64(len(m.Points)), func() string { return "a metric of " + o.resource.Service + " has no name" })
 		return
 	}
 	if len(m.Points) > 0 {
@@ -73,7 +73,9 @@ func (d *Decoder) data(m *telemetry.Metric, b []byte, where string, point func(*
 			point(&p, c.raw, where)
 			d.charge(pointSize)
 			if n := len(p.Buckets); n > 0 && n != len(p.Bounds)+1 || n == 0 && len(p.Bounds) > 0 {
-				d.reject(1, "a point of "+m.Name+" of "+m.Resource.Service+" has not one bucket more than bounds")
+				d.reject(1, func() string {
+					return "a point of " + m.Name + " of " + m.Resource.Service + " has not one bucket more than bounds"
+				})
 				continue
 			}
 			p.Time = d.or0(p.Time)

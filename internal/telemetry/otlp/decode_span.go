@@ -59,9 +59,9 @@ func (d *Decoder) span(b []byte, o origin, where string) {
 	}
 	s.Duration = max(end-s.Start, 0)
 	d.charge(spanSize)
-	if why := unidentified(s); why != "" {
+	if s.TraceID.IsZero() || s.SpanID.IsZero() {
 		d.attrs, d.batch.Spans = d.attrs[:start], d.batch.Spans[:n]
-		d.reject(1, why)
+		d.reject(1, func() string { return unidentified(s) })
 		return
 	}
 	// Attributes of a span lie side by side in the slab, so those of events and links come after all of them.
@@ -73,15 +73,12 @@ func (d *Decoder) span(b []byte, o origin, where string) {
 	}
 }
 
-// unidentified tells what is wrong with a span's ids; "" for nothing.
+// unidentified tells which of a span's ids is none.
 func unidentified(s *telemetry.Span) string {
-	switch {
-	case s.TraceID.IsZero():
+	if s.TraceID.IsZero() {
 		return "a span of " + s.Resource.Service + " has no valid trace id (16 bytes, not all zero): " + s.Name
-	case s.SpanID.IsZero():
-		return "a span of " + s.Resource.Service + " has no valid span id (8 bytes, not all zero): " + s.Name
 	}
-	return ""
+	return "a span of " + s.Resource.Service + " has no valid span id (8 bytes, not all zero): " + s.Name
 }
 
 // setID sets an id, if it has the right length.

@@ -418,6 +418,46 @@ func TestAHostileRequestCannotAllocateWithoutBound(t *testing.T) {
 	}
 }
 
+func TestNumbersInJSONDoNotOutgrowTheRequest(t *testing.T) {
+	const n, limit = 1 << 21, 5 << 20 // a number of two bytes becomes one of nine
+	request := `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"histogram":{"dataPoints":[{"bucketCounts":[` + strings.Repeat("0,", n) + `0]}]}}]}]}]}`
+	d := otlp.NewDecoder(otlp.Limits{Request: limit}, nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err := d.DecodeJSON(otlp.Metrics, []byte(request))
+	runtime.ReadMemStats(&after)
+	if large := (*otlp.TooLarge)(nil); !errors.As(err, &large) {
+		t.Errorf("decoded with %v", err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 10*limit {
+		t.Errorf("allocated %d", took)
+	}
+}
+
+// TestOnlyTheReasonThatIsToldIsWritten: it may be long, since it names what is rejected.
+func TestOnlyTheReasonThatIsToldIsWritten(t *testing.T) {
+	const n = 1000
+	spans, metric := someSpans(n), telemetry.Metric{Resource: &telemetry.Resource{Service: "a"}, Name: strings.Repeat("m", 10_000), Kind: telemetry.Histogram}
+	name := strings.Repeat("n", 10_000)
+	for i := range spans {
+		spans[i].TraceID, spans[i].Name = telemetry.TraceID{}, name
+		metric.Points = append(metric.Points, telemetry.Point{Bounds: []float64{1}, Time: 1})
+	}
+	for s, request := range map[otlp.Signal][]byte{
+		otlp.Traces: otlp.AppendTraces(nil, spans), otlp.Metrics: otlp.AppendMetrics(nil, []telemetry.Metric{metric}), // a point takes an allocation
+	} {
+		d := otlp.NewDecoder(otlp.Limits{}, nil)
+		decode := func() {
+			if _, p, err := d.Decode(s, request); err != nil || p.Rejected != n || len(p.Why) < 10_000 {
+				t.Fatalf("%s: %v, %d rejected", s, err, p.Rejected)
+			}
+		}
+		if allocs := testing.AllocsPerRun(10, decode); allocs > n+10 || s == otlp.Traces && allocs > 10 {
+			t.Errorf("%s: %v allocations for %d that are rejected", s, allocs, n)
+		}
+	}
+}
+
 func TestDecodingIsFreeOfAllocationsOnceItIsWarm(t *testing.T) {
 	request := otlp.AppendTraces(nil, someSpans(512))
 	d := otlp.NewDecoder(otlp.Limits{}, nil)
