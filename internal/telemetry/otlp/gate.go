@@ -67,6 +67,14 @@ func (l *lease) more(n int64) error {
 	return nil
 }
 
+// keep gives back what is more than n bytes.
+func (l *lease) keep(n int64) {
+	if more := l.n - n; more > 0 {
+		l.m.used.Add(-more)
+		l.n = n
+	}
+}
+
 // end gives all back.
 func (l *lease) end() {
 	l.m.used.Add(-l.n)

@@ -105,7 +105,7 @@ func (r *Receiver) stream(s Signal, stream grpc.ServerStream, receiving *sync.Wa
 	ctx := stream.Context()
 	held := &lease{m: &r.memory}
 	defer held.end()
-	msg, err := r.recv(ctx, stream, receiving)
+	msg, err := r.recv(ctx, stream, receiving, held)
 	if err != nil {
 		if _, ok := status.FromError(err); ok {
 			r.count[s].malformed.Add(1)
@@ -115,22 +115,23 @@ func (r *Receiver) stream(s Signal, stream grpc.ServerStream, receiving *sync.Wa
 	}
 	defer msg.buf.Free()
 	body := msg.buf.ReadOnlyData()
-	var partial Partial
-	if err = held.more(int64(len(body))); err == nil {
-		partial, err = r.export(ctx, s, formBinary, body, held)
-	}
+	partial, err := r.export(ctx, s, formBinary, body, held)
 	if err = r.grpcError(ctx, s, err); err != nil {
 		return err
 	}
 	return stream.SendMsg(&frame{out: reply(partial)})
 }
 
-// recv reads the one request of a stream. Errors of gRPC itself have a status.
-func (r *Receiver) recv(ctx context.Context, stream grpc.ServerStream, receiving *sync.WaitGroup) (*frame, error) {
-	if err := r.readers.enter(ctx); err != nil {
+// recv reads the one request of a stream. How large it is can be told only when all of it is there, so the memory for
+// the largest is leased until then. Errors of gRPC itself have a status.
+func (r *Receiver) recv(ctx context.Context, stream grpc.ServerStream, receiving *sync.WaitGroup, held *lease) (*frame, error) {
+	if err := r.wholes.enter(ctx); err != nil {
 		return nil, err
 	}
-	defer r.readers.leave()
+	defer r.wholes.leave()
+	if err := held.more(r.opts.Limits.Request); err != nil {
+		return nil, err
+	}
 	msg := &frame{}
 	got := make(chan error, 1)
 	receiving.Go(func() { got <- stream.RecvMsg(msg) }) // It ends with the stream, thus with this handler at the latest.
@@ -141,7 +142,11 @@ func (r *Receiver) recv(ctx context.Context, stream grpc.ServerStream, receiving
 		if errors.Is(err, io.EOF) {
 			return nil, status.Error(codes.InvalidArgument, "the export has no request")
 		}
-		return msg, err
+		if err != nil {
+			return nil, err
+		}
+		held.keep(int64(msg.buf.Len()))
+		return msg, nil
 	case <-timer.C:
 		return nil, status.Error(codes.DeadlineExceeded, "the request took too long to arrive")
 	}

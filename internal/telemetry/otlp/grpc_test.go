@@ -155,6 +155,27 @@ func q2(t *testing.T) *coltrace.ExportTraceServiceRequest {
 	return traces(t, someSpans(1))
 }
 
+// TestMessagesOverGRPCAreCountedBeforeTheyAreRead: they are read as a whole, however large they turn out to be.
+func TestMessagesOverGRPCAreCountedBeforeTheyAreRead(t *testing.T) {
+	const request = 1 << 20
+	var k kept
+	r := otlp.NewReceiver(k.take, &otlp.ReceiverOptions{Limits: otlp.Limits{Request: request, Decoded: request}, InFlight: 8 * request})
+	c := dial(t, serve(t, r.RunGRPC))
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	for range 6 { // which say nothing yet
+		if _, err := c.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, "/opentelemetry.proto.collector.trace.v1.TraceService/Export"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool { return r.Stats().InFlight == 4*request })
+	end()
+	until(t, func() bool { return r.Stats().InFlight == 0 })
+	if _, err := coltrace.NewTraceServiceClient(c).Export(t.Context(), q2(t)); err != nil || len(k.spans) != 1 {
+		t.Errorf("took %d, %v", len(k.spans), err)
+	}
+}
+
 // raw is a message as its bytes.
 type raw []byte
 

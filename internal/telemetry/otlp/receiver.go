@@ -22,9 +22,11 @@ type Take func(ctx context.Context, b *telemetry.Batch) error
 type ReceiverOptions struct {
 	Limits Limits
 	// InFlight is the bytes at most of all requests that are being read and taken, with what they decode to. What
-	// comes beyond is refused with Busy. The default is 128 MiB.
+	// comes beyond is refused with Busy. A request over gRPC, which is read as a whole, is counted as the largest that
+	// there may be until it was read; what waits in the windows of HTTP/2 is not counted. The default is 128 MiB.
 	InFlight int64
-	// Readers is how many requests are read at once. The default is 64.
+	// Readers is how many requests are read at once over HTTP, and how many over gRPC. Over gRPC there are no more than
+	// fit into half of InFlight where each is the largest that there may be. The default is 64.
 	Readers int
 	// Decoders is how many requests are decoded and taken at once. The default is 16.
 	Decoders int
@@ -70,7 +72,8 @@ func (o *ReceiverOptions) withDefaults() ReceiverOptions {
 type Receiver struct {
 	take     Take
 	opts     ReceiverOptions
-	readers  gate
+	readers  gate // over HTTP
+	wholes   gate // over gRPC
 	turns    gate
 	memory   meter
 	decoders sync.Pool
@@ -85,6 +88,8 @@ func NewReceiver(take Take, opts *ReceiverOptions) *Receiver {
 	o := opts.withDefaults()
 	r := &Receiver{take: take, opts: o}
 	r.readers = newGate(o.Readers, o.Waiting, o.Patience)
+	wholes := min(int64(o.Readers), o.InFlight/2/o.Limits.Request) // One at least, since InFlight holds two.
+	r.wholes = newGate(int(wholes), o.Waiting, o.Patience)
 	r.turns = newGate(o.Decoders, o.Waiting, o.Patience)
 	r.memory.limit = o.InFlight
 	r.decoders.New = func() any { return NewDecoder(o.Limits, o.Now) }
