@@ -133,7 +133,7 @@ func Open(dir string, o *Options) (*Store, error) {
 	})
 	s.sync = newSyncer(filepath.Join(dir, "wal"), filepath.Join(dir, "wbl"))
 	for _, d := range []string{dir, filepath.Dir(dir)} { // the names of what was made
-		if err := syncFile(d); err != nil {
+		if err := syncDir(d); err != nil {
 			return nil, errors.Join(fmt.Errorf("sync folder of metrics: %w", err), s.db.Close())
 		}
 	}

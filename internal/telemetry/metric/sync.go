@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 )
 
@@ -94,16 +95,27 @@ func (s *syncer) syncFolder(dir string) error {
 	if newest == s.synced[dir] {
 		return nil
 	}
-	if err := syncFile(dir); err != nil {
+	if err := syncDir(dir); err != nil {
 		return err
 	}
 	s.synced[dir] = newest
 	return nil
 }
 
-// syncFile syncs a file or a folder; one that the database has removed meanwhile needs none.
-func syncFile(name string) error {
-	f, err := os.Open(name)
+// syncDir makes names in a folder durable. Windows cannot sync a folder.
+func syncDir(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	return syncOpened(name, os.O_RDONLY)
+}
+
+// syncFile syncs a file. Windows syncs only what was opened to be written.
+func syncFile(name string) error { return syncOpened(name, os.O_RDWR) }
+
+// syncOpened syncs a file or a folder; one that the database has removed meanwhile needs none.
+func syncOpened(name string, mode int) error {
+	f, err := os.OpenFile(name, mode, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

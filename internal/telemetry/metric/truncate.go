@@ -51,5 +51,5 @@ func finishTruncation(dir string) error {
 	if gap == 0 {
 		return nil
 	}
-	return syncFile(dir)
+	return syncDir(dir)
 }

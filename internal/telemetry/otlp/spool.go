@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -378,7 +379,11 @@ func writeFile(dir, name string, b []byte) error {
 	return syncDir(dir)
 }
 
+// syncDir makes names in a folder durable. Windows cannot sync a folder.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
