@@ -245,6 +245,7 @@ func (a *app) showRecord() func(*telemetry.Line) error {
 		default:
 			name = r.Service + " build"
 		}
+		name = clean(name)
 		wide = max(wide, len(name))
 		level := strings.ToUpper(string(r.Level))
 		switch r.Level {

@@ -7,6 +7,7 @@ import (
 	"github.com/atollhq/atoll/internal/cli"
 	"github.com/atollhq/atoll/internal/control/api"
 	"github.com/atollhq/atoll/internal/fault"
+	"github.com/atollhq/atoll/internal/telemetry"
 )
 
 func TestLogsThatAreCountedAreAskedForAsOneQuery(t *testing.T) {
@@ -36,6 +37,20 @@ func TestSortedLogsAreLinesInTheirOrder(t *testing.T) {
 	code, out, _ := run(t, c, "logs", "-q", "item = tea | sort item")
 	if code != 0 || !strings.Contains(out, "web INFO  second") || strings.Index(out, "second") > strings.Index(out, "first") {
 		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
+func TestNoSenderOfLogsCommandsTheTerminal(t *testing.T) {
+	for _, line := range []telemetry.Line{
+		{Service: "web\x1b]0;owned\x07", Stream: telemetry.StreamOTLP, Text: "x"},
+		{Service: "web\x1b[2J", Replica: "web\x1b[2J", Stream: telemetry.StreamOTLP, Text: "\x1b[2J"},
+		{Service: "web\x1b[2J", Stream: "build", Text: "x"},
+	} {
+		c := &control{answers: map[string]any{"/v1/logs": line}}
+		code, out, errOut := run(t, c, "logs")
+		if code != 0 || !strings.Contains(out, "web\uFFFD") || strings.ContainsAny(out, "\x1b\x07") {
+			t.Errorf("code %d: %q %s", code, out, errOut)
+		}
 	}
 }
 

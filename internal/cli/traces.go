@@ -288,7 +288,7 @@ func writeSparks(out io.Writer, found *api.Table, o foundOptions) {
 	}
 	every := time.Duration(found.EveryNS)
 	for i, line := range t.lines(0) {
-		text := list[0].column.Name + " every " + trimDuration(every)
+		text := clean(list[0].column.Name) + " every " + trimDuration(every)
 		if several {
 			text = "every " + trimDuration(every)
 		}
