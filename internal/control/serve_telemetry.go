@@ -68,7 +68,10 @@ func parseLogQuery(r *http.Request) (*telemetry.LineQuery, error) {
 		}
 	}
 	last, err := number(r, "last", 0)
-	q.Last = int(min(last, telemetry.MaxSorted))
+	if last > telemetry.MaxSorted {
+		return nil, fault.New(fault.CodeBadRequest, "%d lines are too many to be sorted", last).Fix("ask for %d at most, or for a time: since=1h", telemetry.MaxSorted)
+	}
+	q.Last = int(last)
 	return q, err
 }
 

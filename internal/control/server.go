@@ -104,7 +104,7 @@ func RequireToken(session Session, h http.Handler) http.Handler {
 		}
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(valid, cancel)()
+		defer context.AfterFunc(valid, cancel)() //nolint:contextcheck // what ends it is of the session, not of the request
 		h.ServeHTTP(w, r.WithContext(ctx))
 	}))
 }
