@@ -53,7 +53,7 @@ async function altered(page, changes) {
         const change = Object.entries(changes).find(([p]) => path === p);
         if (change && !change[1]) return { get, status: 500, body: { code: "internal", detail: "It broke.", remedy: "Look at the log." } };
         const body = await api(path);
-        return { get, status: 200, body: change ? change[1](body) : body };
+        return { get, status: 200, body: change ? await change[1](body) : body };
       }),
     );
     await route.fulfill({ contentType: "text/event-stream", body: lines.map((l) => `data: ${JSON.stringify(l)}\n\n`).join("") });
@@ -97,6 +97,24 @@ test("of very many rows the first are drawn, and more when they are asked for", 
   await until("1,000 are drawn", async () => (await rows(page, "Routes")).length === 1000);
   await page.fill("[aria-label='Filter routes']", "r9999");
   await until("the filter is about all", async () => (await rows(page, "Routes")).length === 1);
+});
+
+test("rows of a long table that could not be seen show the newest once they can", async () => {
+  const page = await open("/home-less");
+  let told = 0;
+  await altered(page, {
+    "/v1/routes": (r) => {
+      told++;
+      return told > 2 ? new Promise(() => {}) : { routes: Array.from({ length: 200 }, (_, i) => ({ ...r.routes[0], path: `/r${i}`, timeout: `${told}s` })) };
+    },
+  });
+  await page.click("nav >> text=Gateway");
+  const last = (n) => rows(page, "Routes").then((all) => all.slice(-n).map((r) => r.at(-1)));
+  await until("all are drawn", async () => (await rows(page, "Routes")).length === 200);
+  await until("the first are drawn anew", async () => (await rows(page, "Routes"))[0].at(-1).startsWith("2s"));
+  assert.ok((await last(10)).some((text) => text.startsWith("1s")), "those that nobody sees wait");
+  await page.locator('table[aria-label="Routes"] tbody tr').last().scrollIntoViewIfNeeded();
+  await until("the last are drawn anew", async () => (await last(10)).every((text) => text.startsWith("2s")));
 });
 
 test("the map has an edge for each that the API tells of, with rate, latency and errors", async () => {

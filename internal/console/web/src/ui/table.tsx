@@ -1,6 +1,6 @@
 // Tables, and lists of which only what can be seen is drawn.
-import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent } from "preact";
-import { isValidElement } from "preact";
+import type { ComponentChildren, TargetedKeyboardEvent, TargetedMouseEvent, VNode } from "preact";
+import { cloneElement, isValidElement } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../time";
 import { go, param, set } from "../url";
@@ -32,7 +32,10 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
         return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
       })
     : rows;
-  const ref = useStill(rows.length > many, cols.map((c) => c.key).join());
+  const columns = cols.map((c) => c.key).join();
+  const ref = useStill(rows.length > many, columns);
+  const watch = useSeen(ref, rows.length > many);
+  const turn = useRef(0).current++;
   const reorder = (c: Col<T>) => set({ [key]: by !== c.key ? (c.num ? "-" : "") + c.key : down === !!c.num ? (c.num ? "" : "-") + c.key : undefined });
   return (
     <div class="scroll" tabIndex={-1}>
@@ -54,14 +57,18 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
           </tr>
         </thead>
         <tbody>
-          {sorted.slice(0, most).map((row) => (
-            <tr key={id(row)} class={link ? "open" : ""} tabIndex={link ? 0 : undefined} onClick={link && ((e) => open(e, link(row)))} onKeyDown={link && ((e) => onKey(e, link(row)))}>
-              {cols.map((c) => (
-                <td key={c.key} class={cls(c)}>
-                  {c.cell(row)}
-                </td>
-              ))}
-            </tr>
+          {sorted.slice(0, most).map((row, i) => (
+            <Row key={id(row)} watch={watch} columns={columns} turn={turn % turns === i % turns}>
+              {() => (
+                <tr class={link ? "open" : ""} tabIndex={link ? 0 : undefined} onClick={link && ((e) => open(e, link(row)))} onKeyDown={link && ((e) => onKey(e, link(row)))}>
+                  {cols.map((c) => (
+                    <td key={c.key} class={cls(c)}>
+                      {c.cell(row)}
+                    </td>
+                  ))}
+                </tr>
+              )}
+            </Row>
           ))}
         </tbody>
       </table>
@@ -109,6 +116,71 @@ function useStill(long: boolean, columns: string) {
     };
   }, [long, columns]);
   return ref;
+}
+
+/** Place is what is known of a row of a long table. */
+interface Place {
+  seen: boolean; // or nearly so
+  behind: boolean; // what it shows may be old
+  draw: () => void;
+}
+
+type Watch = (row: Element, place: Place) => () => void;
+
+const rest = 150; // milliseconds after which nobody scrolls any more
+
+/** useSeen notes which rows of a long table can be seen. Those that show something old are drawn when the scrolling has ended. */
+function useSeen(table: { current: HTMLTableElement | null }, long: boolean): Watch | undefined {
+  const [watch, setWatch] = useState<Watch>();
+  useLayoutEffect(() => {
+    if (!long || !table.current) return;
+    const places = new Map<Element, Place>();
+    let later = 0;
+    const catchUp = () => places.forEach((p) => p.seen && p.behind && p.draw());
+    const observer = new IntersectionObserver(
+      (list) => {
+        for (const e of list) {
+          const place = places.get(e.target);
+          if (place) place.seen = e.isIntersecting;
+        }
+        clearTimeout(later);
+        later = window.setTimeout(catchUp, rest);
+      },
+      { rootMargin: "200px 0px" },
+    );
+    setWatch(() => (row: Element, place: Place) => {
+      places.set(row, place);
+      observer.observe(row);
+      return () => {
+        places.delete(row);
+        observer.unobserve(row);
+      };
+    });
+    return () => {
+      observer.disconnect();
+      clearTimeout(later);
+      setWatch(undefined);
+    };
+  }, [long]);
+  return watch;
+}
+
+const turns = 15;
+
+/** Row is drawn anew whenever it can be seen, and otherwise when it is its turn: hundreds of rows at once would hold up a frame. */
+function Row({ watch, columns, turn, children }: { watch?: Watch; columns: string; turn: boolean; children: () => VNode }) {
+  const last = useRef<{ row: VNode; columns: string }>(undefined);
+  const row = useRef<HTMLTableRowElement>(null);
+  const [round, setRound] = useState(0);
+  const at = useRef(round);
+  const place = useRef<Place>({ seen: false, behind: false, draw: () => setRound((n) => n + 1) }).current;
+  useEffect(() => (watch && row.current ? watch(row.current, place) : undefined), [watch]);
+  if (!watch || place.seen || turn || at.current !== round || last.current?.columns !== columns) {
+    last.current = { row: cloneElement(children(), { ref: row }), columns };
+    at.current = round;
+    place.behind = false;
+  } else place.behind = true;
+  return last.current!.row;
 }
 
 const cls = <T,>(c: Col<T>) => [c.num ? "num" : "", c.min ? `from-${c.min}` : ""].join(" ").trim() || undefined;
