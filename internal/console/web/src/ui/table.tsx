@@ -146,7 +146,7 @@ function useSeen(table: { current: HTMLTableElement | null }, long: boolean): Wa
         clearTimeout(later);
         later = window.setTimeout(catchUp, rest);
       },
-      { rootMargin: "200px 0px" },
+      { rootMargin: "50px 0px" },
     );
     setWatch(() => (row: Element, place: Place) => {
       places.set(row, place);
@@ -165,7 +165,7 @@ function useSeen(table: { current: HTMLTableElement | null }, long: boolean): Wa
   return watch;
 }
 
-const turns = 15;
+const turns = 30;
 
 /** Row is drawn anew whenever it can be seen, and otherwise when it is its turn: hundreds of rows at once would hold up a frame. */
 function Row({ watch, columns, turn, children }: { watch?: Watch; columns: string; turn: boolean; children: () => VNode }) {
