@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ const (
 	blockSuffix = ".parquet"
 	tempSuffix  = ".tmp"
 	tornFolder  = "torn"
+	maxTorn     = 8 // files in it, for each signal
 	metaKey     = "atoll.block"
 )
 
@@ -210,7 +212,29 @@ func (t *table) moveAside(path string) error {
 	if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
 		return fmt.Errorf("set block aside: %w", err)
 	}
-	return nil
+	return t.forgetTorn(dir)
+}
+
+// forgetTorn removes all but the newest maxTorn files of those that were set aside.
+func (t *table) forgetTorn(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list blocks set aside: %w", err)
+	}
+	when := func(d fs.DirEntry) time.Time {
+		info, err := d.Info()
+		if err != nil {
+			return time.Time{}
+		}
+		return info.ModTime()
+	}
+	slices.SortFunc(list, func(a, b fs.DirEntry) int {
+		return cmp.Or(when(a).Compare(when(b)), strings.Compare(a.Name(), b.Name()))
+	})
+	for _, d := range list[:max(len(list)-maxTorn, 0)] {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, d.Name())))
+	}
+	return err
 }
 
 // setAside takes a block out of use that turned out to be torn when it was read.

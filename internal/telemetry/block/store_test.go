@@ -505,6 +505,19 @@ func TestATornBlockIsSetAsideAndTheOthersAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Those that were set aside before go when there are too many.
+	if err := os.Mkdir(dir+"/spans/torn", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 7 {
+		old := fmt.Sprintf("%s/spans/torn/old-%d", dir, i)
+		if err := os.WriteFile(old, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(old, time.Time{}, time.Unix(int64(i), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s = open(t, dir, nil)
 	for range 2 { // the second time what was found in the first is out of the way
 		q := parse(t, telemetry.Spans, "")
@@ -524,7 +537,7 @@ func TestATornBlockIsSetAsideAndTheOthersAnswer(t *testing.T) {
 	if err != nil || len(u.Torn) != 4 {
 		t.Errorf("set aside: %q, %v", u.Torn, err)
 	}
-	if torn, _ := filepath.Glob(dir + "/spans/torn/*"); len(torn) != 4 {
+	if torn, _ := filepath.Glob(dir + "/spans/torn/*"); len(torn) != 8 || !strings.HasSuffix(torn[4], "/old-3") {
 		t.Errorf("in the folder: %q", torn)
 	}
 }

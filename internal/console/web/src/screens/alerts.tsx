@@ -205,7 +205,7 @@ function Rules({ rules }: { rules: AlertRule[] }) {
               </div>
             ),
           },
-          { key: "state", head: "State", cell: (r) => (r.error ? <Mark tone="bad" title={r.error}>not answered</Mark> : r.firing ? <Mark tone="bad">{r.firing} firing</Mark> : r.pending ? <Mark tone="busy">{r.pending} pending</Mark> : r.asked ? <Mark tone="ok">fine</Mark> : <Mark tone="busy">not asked yet</Mark>) },
+          { key: "state", head: "State", cell: (r) => (r.error ? <Mark tone="bad" title={r.error}>not answered</Mark> : r.firing ? <Mark tone={r.severity === "warning" ? "warn" : "bad"}>{r.firing} firing</Mark> : r.pending ? <Mark tone="busy">{r.pending} pending</Mark> : r.asked ? <Mark tone="ok">fine</Mark> : <Mark tone="busy">not asked yet</Mark>) },
           { key: "sev", head: "Severity", min: "s", sort: (r) => r.severity ?? "", cell: (r) => r.severity ?? "–" },
           { key: "source", head: "Asks", min: "s", cell: (r) => r.source },
           { key: "own", head: "Written", min: "m", cell: (r) => (r.default ? <span class="muted">default</span> : "in atoll.yaml") },
