@@ -69,7 +69,7 @@ func Defaults() []*Rule {
 		{
 			Name: "parked-sagas", Compare: Above, Threshold: 0, Severity: Warning, Policy: DefaultPolicy(0),
 			Query:   `sum by (saga) (atoll_saga_instances{state="parked"})`,
-			Summary: "{{value}} of {{saga}} wait for a person",
+			Summary: "{{saga}}: {{value}} parked, waiting for a person",
 		},
 	}
 	for _, r := range rules {

@@ -6,7 +6,7 @@ let going = true;
 
 /** traffic is what a few visitors do. */
 async function traffic() {
-  const paths = ["/api/leads?limit=20", "/api/crm/accounts", "/api/orders", "/api/billing/invoices", "/api/mailbox/messages", "/api/shipping/stock", "/"];
+  const paths = ["/api/leads?limit=20", "/api/crm/accounts", "/api/orders", "/api/billing/invoices", "/api/mailbox/mails", "/api/shipping/stock", "/"];
   for (let i = 0; going; i++) {
     await fetch(gateway + paths[i % paths.length]).then((r) => r.arrayBuffer(), () => undefined);
     if (i % 9 === 0) {
@@ -18,8 +18,8 @@ async function traffic() {
 const running = [traffic(), traffic()];
 await new Promise((r) => setTimeout(r, 90_000));
 
-const traces = await api("/v1/traces?limit=200&query=" + encodeURIComponent("service = billing and http.request.method = POST"));
-const rich = traces.traces.sort((a, b) => b.spans - a.spans)[0];
+const traces = await api("/v1/traces?limit=200&query=" + encodeURIComponent('service = leads and kind = server and http.request.method = POST'));
+const rich = traces.traces.filter((t) => t.duration_ns < 3e8).sort((a, b) => b.spans - a.spans)[0];
 const saga = (await api("/v1/saga-instances?state=parked")).instances[0];
 const compensated = (await api("/v1/saga-instances?state=compensated&step=charge")).instances[0];
 
