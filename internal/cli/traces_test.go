@@ -122,6 +122,25 @@ func TestTheCriticalPathIsWhatTheTraceWaitedFor(t *testing.T) {
 	}
 }
 
+// TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt has consumers that begin while the one that publishes still works, or after that.
+func TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt(t *testing.T) {
+	got := cli.CriticalTimes([]api.Span{
+		apiSpan("post", "", "leads", "server", "x", 0, 10, "ok"),
+		apiSpan("stored", "post", "leads", "internal", "x", 2, 4, "ok"),
+		apiSpan("enrich", "post", "enrichment", "consumer", "x", 50, 40, "ok"),
+		apiSpan("qualify", "enrich", "qualification", "consumer", "x", 80, 30, "ok"),
+		apiSpan("asks", "qualify", "leads", "internal", "x", 82, 5, "ok"),
+		apiSpan("beside", "enrich", "leads", "consumer", "x", 81, 25, "ok"),
+		apiSpan("route", "qualify", "routing", "consumer", "x", 100, 50, "ok"),
+		apiSpan("crm", "qualify", "crm", "consumer", "x", 101, 20, "ok"),
+	})
+	for id, want := range map[string]int{"post": 6, "stored": 4, "enrich": 30, "qualify": 15, "asks": 5, "beside": 0, "route": 50, "crm": 0} {
+		if got[id] != time.Duration(want)*time.Millisecond {
+			t.Errorf("%s: got %s, want %dms", id, got[id], want)
+		}
+	}
+}
+
 func TestWhatAtollSawStaysWhereItWas(t *testing.T) {
 	step := apiSpan("step", "root", "billing", "server", "POST /charge", 2000, 40, "ok")
 	root := apiSpan("root", "", "orders", "server", "POST /orders", 0, 100, "ok")

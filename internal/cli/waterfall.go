@@ -27,6 +27,7 @@ type wspan struct {
 	from, to int64
 	moved    int64 // by how much its clock was set right
 	orphan   bool  // its parent is not there
+	parent   int   // -1 at the top
 	below    []int // by their start
 	critical [][2]int64
 }
@@ -85,6 +86,14 @@ func (w *waterfall) link(byID map[string]int) {
 		}
 	}
 	w.cutCircles(order)
+	for _, i := range w.roots {
+		w.spans[i].parent = -1
+	}
+	for i := range w.spans {
+		for _, j := range w.spans[i].below {
+			w.spans[j].parent = i
+		}
+	}
 }
 
 // cutCircles makes a root of the first span of each circle.
@@ -148,47 +157,81 @@ func (w *waterfall) shift() {
 	w.begin = w.begin.Add(time.Duration(first))
 }
 
-// findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last.
-// What begins after its parent has ended, as the consumer of an event may, is taken for a part of the trace of its own.
+// findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last, and before
+// that of what had begun it. Of a span's time those below have what they are critical for, the span itself has the rest.
 func (w *waterfall) findCritical() {
 	top := slices.Clone(w.roots)
 	for i := range w.spans {
 		for _, j := range w.spans[i].below {
-			if w.later(i, j) {
+			if w.beyond(j) {
 				top = append(top, j)
 			}
 		}
 	}
-	w.walkCritical(-1, top, 0, w.total)
-}
-
-func (w *waterfall) later(parent, i int) bool {
-	return w.spans[i].from >= w.spans[parent].to && w.spans[i].to > w.spans[parent].to
-}
-
-// walkCritical takes the time from from to until apart: what of it those below have, and the rest of the parent's own.
-func (w *waterfall) walkCritical(parent int, below []int, from, until int64) {
-	limit := until
-	byEnd := slices.Clone(below)
-	slices.SortFunc(byEnd, func(a, b int) int {
-		x, y := &w.spans[a], &w.spans[b]
-		return cmp.Or(cmp.Compare(min(y.to, limit), min(x.to, limit)), cmp.Compare(x.from, y.from), cmp.Compare(a, b))
-	})
-	for _, i := range byEnd {
-		s := &w.spans[i]
-		start, end := max(s.from, from), min(s.to, limit)
-		if end > until || start >= end || parent >= 0 && w.later(parent, i) {
+	w.sortByEnd(top)
+	until := w.total
+	for _, i := range top {
+		if w.spans[i].to > until {
 			continue
 		}
-		w.critical(parent, end, until)
-		w.walkCritical(i, s.below, start, end)
+		for at := i; at >= 0; at = w.before(at, until) {
+			s := &w.spans[at]
+			w.walkCritical(at, s.from, min(s.to, until))
+			until = min(until, s.from)
+		}
+	}
+}
+
+// beyond tells whether a span ends after its parent has, as the consumer of an event may: its parent did not wait for it.
+func (w *waterfall) beyond(i int) bool {
+	parent := w.spans[i].parent
+	return parent >= 0 && w.spans[i].to > w.spans[parent].to
+}
+
+// before is what, of all above a span, the trace waited for until a moment: the nearest that was under way, or else what ended last; -1 for
+// nothing.
+func (w *waterfall) before(i int, until int64) int {
+	last := -1
+	for p := w.spans[i].parent; p >= 0; p = w.spans[p].parent {
+		s := &w.spans[p]
+		switch {
+		case s.from >= until:
+		case s.to >= until:
+			return p
+		case last < 0 || s.to > w.spans[last].to:
+			last = p
+		}
+	}
+	return last
+}
+
+func (w *waterfall) sortByEnd(list []int) {
+	slices.SortFunc(list, func(a, b int) int {
+		x, y := &w.spans[a], &w.spans[b]
+		return cmp.Or(cmp.Compare(y.to, x.to), cmp.Compare(x.from, y.from), cmp.Compare(a, b))
+	})
+}
+
+// walkCritical takes the time of a span from from to until apart: what of it those below have, and the rest of its own.
+func (w *waterfall) walkCritical(parent int, from, until int64) {
+	limit := until
+	byEnd := slices.Clone(w.spans[parent].below)
+	w.sortByEnd(byEnd)
+	for _, i := range byEnd {
+		s := &w.spans[i]
+		start := max(s.from, from)
+		if s.to > limit || s.to > until || start >= s.to || w.beyond(i) {
+			continue
+		}
+		w.critical(parent, s.to, until)
+		w.walkCritical(i, start, s.to)
 		until = start
 	}
 	w.critical(parent, from, until)
 }
 
 func (w *waterfall) critical(i int, from, until int64) {
-	if i >= 0 && until > from {
+	if until > from {
 		w.spans[i].critical = append(w.spans[i].critical, [2]int64{from, until})
 	}
 }

@@ -43,6 +43,22 @@ test("the consumer of an event after its cause has ended is on the path", () => 
   assert.deepEqual(path(t.nodes), { root: [[0, 10]], late: [[20, 50]] });
 });
 
+test("what an event began is on the path with all that began it", () => {
+  const t = treeOf(
+    trace(
+      span("post", "", 0, 10),
+      span("stored", "post", 2, 6),
+      span("enrich", "post", 50, 90),
+      span("qualify", "enrich", 80, 110),
+      span("asks", "qualify", 82, 87),
+      span("beside", "enrich", 81, 106),
+      span("route", "qualify", 100, 150),
+      span("crm", "qualify", 101, 121),
+    ),
+  );
+  assert.deepEqual(path(t.nodes), { post: [[0, 2], [6, 10]], stored: [[2, 6]], enrich: [[50, 80]], qualify: [[80, 82], [87, 100]], asks: [[82, 87]], route: [[100, 150]] });
+});
+
 test("a span whose parent is missing and a circle are at the top", () => {
   const t = treeOf(trace(span("x", "gone", 0, 10), span("a", "b", 1, 5), span("b", "a", 2, 6), span("self", "self", 3, 4)));
   assert.deepEqual(t.roots.map((n) => n.span.span_id).sort(), ["a", "self", "x"]);

@@ -158,27 +158,49 @@ function inOrder(roots: Node[]): Node[] {
   return nodes;
 }
 
-/** later: what begins after its parent has ended, as the consumer of an event may, is taken for a part of the trace of its own. */
-const later = (n: Node) => !!n.parent && n.from >= n.parent.to && n.to > n.parent.to;
+/** beyond: what ends after its parent has, as the consumer of an event may, its parent did not wait for. */
+const beyond = (n: Node) => !!n.parent && n.to > n.parent.to;
 
 /**
- * findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last. Of a
- * span's time those below have what they are critical for, the span itself has the rest.
+ * findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last, and before
+ * that of what had begun it. Of a span's time those below have what they are critical for, the span itself has the rest.
  */
 function findCritical(tree: Tree) {
-  const top = tree.roots.concat(tree.nodes.filter(later));
-  const work: [parent: Node | undefined, below: Node[], from: number, until: number][] = [[undefined, top, 0, tree.total]];
+  const top = tree.roots.concat(tree.nodes.filter(beyond)).sort((a, b) => b.to - a.to || a.from - b.from || a.index - b.index);
+  let until = tree.total;
+  for (const n of top) {
+    if (n.to > until) continue;
+    for (let at: Node | undefined = n; at; at = before(at, until)) {
+      walkCritical(at, Math.min(at.to, until));
+      until = Math.min(until, at.from);
+    }
+  }
+}
+
+/** before is what, of all above a span, the trace waited for until a moment: the nearest that was under way, or else what ended last. */
+function before(n: Node, until: number): Node | undefined {
+  let last: Node | undefined;
+  for (let p = n.parent; p; p = p.parent) {
+    if (p.from >= until) continue;
+    if (p.to >= until) return p;
+    if (!last || p.to > last.to) last = p;
+  }
+  return last;
+}
+
+/** walkCritical takes a span's time until a moment apart: what of it those below have, and the rest of its own. */
+function walkCritical(of: Node, limit: number) {
+  const work: [n: Node, from: number, limit: number][] = [[of, of.from, limit]];
   for (let w = work.pop(); w; w = work.pop()) {
-    const [parent, below, from, limit] = w;
+    const [parent, from, limit] = w;
     let until = limit;
-    const mark = (a: number, b: number) => parent && b > a && parent.critical.push([a, b]);
-    const byEnd = below.slice().sort((a, b) => Math.min(b.to, limit) - Math.min(a.to, limit) || a.from - b.from || a.index - b.index);
+    const mark = (a: number, b: number) => b > a && parent.critical.push([a, b]);
+    const byEnd = parent.below.filter((n) => n.to <= limit && !beyond(n)).sort((a, b) => b.to - a.to || a.from - b.from || a.index - b.index);
     for (const n of byEnd) {
       const start = Math.max(n.from, from);
-      const end = Math.min(n.to, limit);
-      if (end > until || start >= end || (parent && later(n))) continue;
-      mark(end, until);
-      work.push([n, n.below, start, end]);
+      if (n.to > until || start >= n.to) continue;
+      mark(n.to, until);
+      work.push([n, start, n.to]);
       until = start;
     }
     mark(from, until);
