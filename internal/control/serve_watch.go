@@ -77,7 +77,7 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 		if err != nil {
-			return nil //nolint:nilerr // the reader is gone, or takes nothing; there is nobody to be told
+			return nil // the reader is gone, or takes nothing; there is nobody to be told
 		}
 	}
 }
