@@ -141,6 +141,37 @@ func TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt(t *testing.T) {
 	}
 }
 
+// TestAllStepsOfASagaAreOnTheCriticalPath has steps that are children of the request that started the saga, and ended long before.
+func TestAllStepsOfASagaAreOnTheCriticalPath(t *testing.T) {
+	got := cli.CriticalTimes([]api.Span{
+		apiSpan("start", "", "orders", "server", "x", 0, 10, "ok"),
+		apiSpan("reserve", "start", "shipping", "server", "x", 20, 100, "ok"),
+		apiSpan("invoice", "start", "billing", "server", "x", 130, 100, "ok"),
+		apiSpan("charge", "start", "billing", "server", "x", 240, 100, "ok"),
+	})
+	for id, want := range map[string]int{"start": 10, "reserve": 100, "invoice": 100, "charge": 100} {
+		if got[id] != time.Duration(want)*time.Millisecond {
+			t.Errorf("%s: got %s, want %dms", id, got[id], want)
+		}
+	}
+}
+
+// TestWhatEndsAMomentAfterItsCallerIsStillWaitedFor has a service that goes on after its last byte.
+func TestWhatEndsAMomentAfterItsCallerIsStillWaitedFor(t *testing.T) {
+	got := cli.CriticalTimes([]api.Span{
+		apiSpan("root", "", "a", "internal", "x", 0, 100, "ok"),
+		apiSpan("client", "root", "a", "internal", "x", 10, 40, "ok"),
+		apiSpan("server", "client", "a", "internal", "x", 12, 39, "ok"),
+		apiSpan("query", "server", "a", "internal", "x", 15, 30, "ok"),
+		apiSpan("second", "root", "a", "internal", "x", 60, 30, "ok"),
+	})
+	for id, want := range map[string]int{"root": 30, "client": 2, "server": 8, "query": 30, "second": 30} {
+		if got[id] != time.Duration(want)*time.Millisecond {
+			t.Errorf("%s: got %s, want %dms", id, got[id], want)
+		}
+	}
+}
+
 func TestWhatAtollSawStaysWhereItWas(t *testing.T) {
 	step := apiSpan("step", "root", "billing", "server", "POST /charge", 2000, 40, "ok")
 	root := apiSpan("root", "", "orders", "server", "POST /orders", 0, 100, "ok")

@@ -28,6 +28,7 @@ type wspan struct {
 	moved    int64 // by how much its clock was set right
 	orphan   bool  // its parent is not there
 	parent   int   // -1 at the top
+	above    int64 // when the last of all above it ended; -1 at the top
 	below    []int // by their start
 	critical [][2]int64
 }
@@ -157,9 +158,11 @@ func (w *waterfall) shift() {
 	w.begin = w.begin.Add(time.Duration(first))
 }
 
-// findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last, and before
-// that of what had begun it. Of a span's time those below have what they are critical for, the span itself has the rest.
+// findCritical marks the times that the trace took as long as it did for: from its end backwards, of what had begun that which came after
+// and was still under way, or else of what ended last. Of a span's time those below have what they are critical for, the span itself has the
+// rest.
 func (w *waterfall) findCritical() {
+	w.lookUp()
 	top := slices.Clone(w.roots)
 	for i := range w.spans {
 		for _, j := range w.spans[i].below {
@@ -168,7 +171,7 @@ func (w *waterfall) findCritical() {
 			}
 		}
 	}
-	w.sortByEnd(top)
+	w.sortByEnd(top, w.total)
 	until := w.total
 	for _, i := range top {
 		if w.spans[i].to > until {
@@ -182,33 +185,45 @@ func (w *waterfall) findCritical() {
 	}
 }
 
-// beyond tells whether a span ends after its parent has, as the consumer of an event may: its parent did not wait for it.
-func (w *waterfall) beyond(i int) bool {
-	parent := w.spans[i].parent
-	return parent >= 0 && w.spans[i].to > w.spans[parent].to
-}
-
-// before is what, of all above a span, the trace waited for until a moment: the nearest that was under way, or else what ended last; -1 for
-// nothing.
-func (w *waterfall) before(i int, until int64) int {
-	last := -1
-	for p := w.spans[i].parent; p >= 0; p = w.spans[p].parent {
-		s := &w.spans[p]
-		switch {
-		case s.from >= until:
-		case s.to >= until:
-			return p
-		case last < 0 || s.to > w.spans[last].to:
-			last = p
+// lookUp notes for each span when the last of those above it ended.
+func (w *waterfall) lookUp() {
+	stack := slices.Clone(w.roots)
+	for _, i := range w.roots {
+		w.spans[i].above = -1
+	}
+	for len(stack) > 0 {
+		s := &w.spans[stack[len(stack)-1]]
+		stack = append(stack[:len(stack)-1], s.below...)
+		for _, i := range s.below {
+			w.spans[i].above = max(s.above, s.to)
 		}
 	}
-	return last
 }
 
-func (w *waterfall) sortByEnd(list []int) {
+// beyond tells whether a span's parent did not wait for it: it begins after the parent's end, or is the consumer of an event and ends after it.
+func (w *waterfall) beyond(i int) bool {
+	s := &w.spans[i]
+	if s.parent < 0 || s.to <= w.spans[s.parent].to {
+		return false
+	}
+	return s.from >= w.spans[s.parent].to || s.Kind == "consumer"
+}
+
+// before is the nearest above a span that was under way until a moment, or -1.
+func (w *waterfall) before(i int, until int64) int {
+	for w.spans[i].above >= until { // else there is none
+		if i = w.spans[i].parent; w.spans[i].from < until && w.spans[i].to >= until {
+			return i
+		}
+	}
+	return -1
+}
+
+// sortByEnd puts first what ended last, until a moment.
+func (w *waterfall) sortByEnd(list []int, until int64) {
 	slices.SortFunc(list, func(a, b int) int {
 		x, y := &w.spans[a], &w.spans[b]
-		return cmp.Or(cmp.Compare(y.to, x.to), cmp.Compare(x.from, y.from), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(min(y.to, until), min(x.to, until)), cmp.Compare(x.from, y.from), cmp.Compare(a, b))
 	})
 }
 
@@ -216,15 +231,15 @@ func (w *waterfall) sortByEnd(list []int) {
 func (w *waterfall) walkCritical(parent int, from, until int64) {
 	limit := until
 	byEnd := slices.Clone(w.spans[parent].below)
-	w.sortByEnd(byEnd)
+	w.sortByEnd(byEnd, limit)
 	for _, i := range byEnd {
 		s := &w.spans[i]
-		start := max(s.from, from)
-		if s.to > limit || s.to > until || start >= s.to || w.beyond(i) {
+		start, end := max(s.from, from), min(s.to, limit)
+		if end > until || start >= end || w.beyond(i) {
 			continue
 		}
-		w.critical(parent, s.to, until)
-		w.walkCritical(i, start, s.to)
+		w.critical(parent, end, until)
+		w.walkCritical(i, start, end)
 		until = start
 	}
 	w.critical(parent, from, until)

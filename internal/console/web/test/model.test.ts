@@ -48,15 +48,22 @@ test("what an event began is on the path with all that began it", () => {
     trace(
       span("post", "", 0, 10),
       span("stored", "post", 2, 6),
-      span("enrich", "post", 50, 90),
-      span("qualify", "enrich", 80, 110),
+      span("enrich", "post", 50, 90, { kind: "consumer" }),
+      span("qualify", "enrich", 80, 110, { kind: "consumer" }),
       span("asks", "qualify", 82, 87),
-      span("beside", "enrich", 81, 106),
-      span("route", "qualify", 100, 150),
-      span("crm", "qualify", 101, 121),
+      span("beside", "enrich", 81, 106, { kind: "consumer" }),
+      span("route", "qualify", 100, 150, { kind: "consumer" }),
+      span("crm", "qualify", 101, 121, { kind: "consumer" }),
     ),
   );
   assert.deepEqual(path(t.nodes), { post: [[0, 2], [6, 10]], stored: [[2, 6]], enrich: [[50, 80]], qualify: [[80, 82], [87, 100]], asks: [[82, 87]], route: [[100, 150]] });
+});
+
+test("all steps of a saga are on the path, and what ends a moment after its caller", () => {
+  const saga = treeOf(trace(span("start", "", 0, 10), span("reserve", "start", 20, 120), span("invoice", "start", 130, 230), span("charge", "start", 240, 340)));
+  assert.deepEqual(path(saga.nodes), { start: [[0, 10]], reserve: [[20, 120]], invoice: [[130, 230]], charge: [[240, 340]] });
+  const call = treeOf(trace(span("root", "", 0, 100), span("client", "root", 10, 50), span("server", "client", 12, 51), span("query", "server", 15, 45), span("second", "root", 60, 90)));
+  assert.deepEqual(path(call.nodes), { root: [[0, 10], [50, 60], [90, 100]], client: [[10, 12]], server: [[12, 15], [45, 50]], query: [[15, 45]], second: [[60, 90]] });
 });
 
 test("a span whose parent is missing and a circle are at the top", () => {

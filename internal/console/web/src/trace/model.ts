@@ -158,34 +158,31 @@ function inOrder(roots: Node[]): Node[] {
   return nodes;
 }
 
-/** beyond: what ends after its parent has, as the consumer of an event may, its parent did not wait for. */
-const beyond = (n: Node) => !!n.parent && n.to > n.parent.to;
+/** beyond: its parent did not wait for what begins after its end, nor for the consumer of an event that ends after it. */
+const beyond = (n: Node) => !!n.parent && n.to > n.parent.to && (n.from >= n.parent.to || n.span.kind === "consumer");
 
 /**
- * findCritical marks the times that the trace took as long as it did for: from its end backwards, always of what ended last, and before
- * that of what had begun it. Of a span's time those below have what they are critical for, the span itself has the rest.
+ * findCritical marks the times that the trace took as long as it did for: from its end backwards, of what had begun that which came after and
+ * was still under way, or else of what ended last. Of a span's time those below have what they are critical for, the span itself has the rest.
  */
 function findCritical(tree: Tree) {
+  const reach = new Map<Node, number>(); // when the last of all above a span ended
+  for (const n of tree.nodes) reach.set(n, n.parent ? Math.max(n.parent.to, reach.get(n.parent)!) : -1);
   const top = tree.roots.concat(tree.nodes.filter(beyond)).sort((a, b) => b.to - a.to || a.from - b.from || a.index - b.index);
   let until = tree.total;
   for (const n of top) {
     if (n.to > until) continue;
-    for (let at: Node | undefined = n; at; at = before(at, until)) {
+    for (let at: Node | undefined = n; at; at = reach.get(at)! >= until ? before(at, until) : undefined) {
       walkCritical(at, Math.min(at.to, until));
       until = Math.min(until, at.from);
     }
   }
 }
 
-/** before is what, of all above a span, the trace waited for until a moment: the nearest that was under way, or else what ended last. */
+/** before is the nearest above a span that was under way until a moment. */
 function before(n: Node, until: number): Node | undefined {
-  let last: Node | undefined;
-  for (let p = n.parent; p; p = p.parent) {
-    if (p.from >= until) continue;
-    if (p.to >= until) return p;
-    if (!last || p.to > last.to) last = p;
-  }
-  return last;
+  for (let p = n.parent; p; p = p.parent) if (p.from < until && p.to >= until) return p;
+  return undefined;
 }
 
 /** walkCritical takes a span's time until a moment apart: what of it those below have, and the rest of its own. */
@@ -195,12 +192,13 @@ function walkCritical(of: Node, limit: number) {
     const [parent, from, limit] = w;
     let until = limit;
     const mark = (a: number, b: number) => b > a && parent.critical.push([a, b]);
-    const byEnd = parent.below.filter((n) => n.to <= limit && !beyond(n)).sort((a, b) => b.to - a.to || a.from - b.from || a.index - b.index);
+    const byEnd = parent.below.filter((n) => !beyond(n)).sort((a, b) => Math.min(b.to, limit) - Math.min(a.to, limit) || a.from - b.from || a.index - b.index);
     for (const n of byEnd) {
       const start = Math.max(n.from, from);
-      if (n.to > until || start >= n.to) continue;
-      mark(n.to, until);
-      work.push([n, start, n.to]);
+      const end = Math.min(n.to, limit);
+      if (end > until || start >= end) continue;
+      mark(end, until);
+      work.push([n, start, end]);
       until = start;
     }
     mark(from, until);
