@@ -10,7 +10,7 @@ import (
 // Sagas is the transactions over services, as the API needs them. An application that defines none has none, which is no error
 // where there is only nothing to show.
 type Sagas interface {
-	// Sagas lists the definitions in force, by name.
+	// Sagas lists the definitions in force, by name, and after them those that are gone while instances have not ended.
 	Sagas(ctx context.Context) ([]api.Saga, error)
 	// Saga is a definition; version is "" for the one in force, or the beginning of one.
 	Saga(ctx context.Context, name, version string) (api.Saga, error)

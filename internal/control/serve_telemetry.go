@@ -69,7 +69,7 @@ func parseLogQuery(r *http.Request) (*telemetry.LineQuery, error) {
 	}
 	last, err := number(r, "last", 0)
 	if last > telemetry.MaxSorted {
-		return nil, fault.New(fault.CodeBadRequest, "%d lines are too many to be sorted", last).Fix("ask for %d at most, or for a time: since=1h", telemetry.MaxSorted)
+		return nil, fault.New(fault.CodeBadRequest, "%d lines are too many to be sorted", last).Fix("ask for %d at most, or by time: since=1h here, atoll logs --since 1h", telemetry.MaxSorted)
 	}
 	q.Last = int(last)
 	return q, err

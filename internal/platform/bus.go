@@ -77,7 +77,7 @@ type eventChange struct {
 func (e *eventBus) prepare(ctx context.Context, app *manifest.App, awaited []string) (*eventChange, error) {
 	e.changing.Lock()
 	change := &eventChange{commit: func() {}, end: sync.OnceFunc(e.changing.Unlock)}
-	if e.current() == nil && !usesEvents(app) {
+	if e.current() == nil && !usesEvents(app) && len(awaited) == 0 {
 		return change, nil
 	}
 	if err := e.prepareOpen(ctx, app, awaited, change); err != nil {
@@ -332,9 +332,16 @@ func (e *eventBus) config(app *manifest.App, awaited []string) (*bus.Config, err
 		if contracts.Has(t.Name) {
 			c.Topics[t.Name].Contract = contracts
 		}
-		if len(t.Sagas) > 0 || slices.Contains(awaited, t.Name) {
-			c.Subscriptions = append(c.Subscriptions, e.toSagas(t.Name))
+		if len(t.Sagas) > 0 {
+			awaited = append(awaited, t.Name)
 		}
+	}
+	slices.Sort(awaited)
+	for _, topic := range slices.Compact(awaited) {
+		if c.Topics[topic] == nil { // nobody names it any more, but an operator may publish what an instance waits for
+			c.Topics[topic] = &bus.Topic{Name: topic}
+		}
+		c.Subscriptions = append(c.Subscriptions, e.toSagas(topic))
 	}
 	for _, s := range app.Services {
 		p := bus.Publisher{File: app.FileOf(s)}

@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -60,16 +59,14 @@ func (p *Platform) Sagas(ctx context.Context) ([]api.Saga, error) {
 	if err != nil {
 		return nil, err
 	}
-	inForce, known := e.Plans()
-	for _, plan := range inForce {
-		out = append(out, sagaOf(p.current(), plan, counts[plan.Name], true))
-		delete(counts, plan.Name)
+	inForce, _ := e.Plans()
+	unended, err := e.Unended(ctx)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(known, func(a, b *saga.Plan) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Hash, b.Hash)) })
-	for _, plan := range known {
-		if n := counts[plan.Name]; n[saga.Running]+n[saga.Compensating]+n[saga.Parked] > 0 {
-			out = append(out, sagaOf(p.current(), plan, n, false))
-			delete(counts, plan.Name)
+	for i, plan := range slices.Concat(inForce, unended) {
+		if !slices.ContainsFunc(out, func(s api.Saga) bool { return s.Saga == plan.Name }) {
+			out = append(out, sagaOf(p.current(), plan, counts[plan.Name], i < len(inForce)))
 		}
 	}
 	return out, nil
@@ -93,7 +90,12 @@ func (p *Platform) Saga(ctx context.Context, name, version string) (api.Saga, er
 		return api.Saga{}, fault.New(fault.CodeSagaUnknown, "no instance runs a version %.80q of %.80q", version, name).Fix("see the one in force without a version")
 	default:
 		if plan, err = e.Plan(ctx, name, ""); err != nil {
-			return api.Saga{}, err
+			unended, failed := e.Unended(ctx)
+			at := slices.IndexFunc(unended, func(plan *saga.Plan) bool { return plan.Name == name })
+			if failed != nil || at < 0 {
+				return api.Saga{}, err
+			}
+			plan = unended[at]
 		}
 	}
 	counts, err := e.Count(ctx)
@@ -109,7 +111,10 @@ func sagaOf(app *manifest.App, plan *saga.Plan, counts map[saga.Phase]int, inFor
 	def := plan.Saga
 	out := api.Saga{
 		Saga: plan.Name, Version: short(plan.Hash), Owner: def.Owner, Summary: def.Summary, File: def.File, InForce: inForce,
-		Key: def.Key, Lock: def.Lock, StartedBy: starters(app, def), Instances: map[string]int{}, Steps: stepsOf(plan),
+		Key: def.Key, Lock: def.Lock, StartedBy: []api.SagaStarter{}, Instances: map[string]int{}, Steps: stepsOf(plan),
+	}
+	if inForce {
+		out.StartedBy = starters(app, def)
 	}
 	if plan.Timeout > 0 {
 		out.Timeout = plan.Timeout.String()

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -232,12 +233,21 @@ func (e *Engine) Plan(ctx context.Context, name, hash string) (*Plan, error) {
 	return e.plans.byHash(ctx, hash)
 }
 
-// Awaited lists the topics whose events instances that have not ended take, whatever definitions are in force.
+// Unended lists the definitions of instances that have not ended, by name.
+func (e *Engine) Unended(ctx context.Context) ([]*Plan, error) {
+	plans, err := e.plans.unended(ctx)
+	slices.SortFunc(plans, func(a, b *Plan) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Hash, b.Hash)) })
+	return plans, err
+}
+
+// Awaited lists the topics whose events instances take that have not ended or begin now, whatever definitions are about to be in force.
 func (e *Engine) Awaited(ctx context.Context) ([]string, error) {
 	plans, err := e.plans.unended(ctx)
 	if err != nil {
 		return nil, err
 	}
+	inForce, _ := e.plans.all()
+	plans = append(plans, inForce...)
 	var out []string
 	for _, plan := range plans {
 		for i := range plan.Steps {

@@ -10,7 +10,7 @@ import (
 	"github.com/atollhq/atoll/internal/control/api"
 )
 
-// Sagas lists the definitions in force.
+// Sagas lists the definitions in force, and after them those that are gone while instances have not ended.
 func (c *Client) Sagas(ctx context.Context) ([]api.Saga, error) {
 	var out struct{ Sagas []api.Saga }
 	err := c.do(ctx, http.MethodGet, "/v1/sagas", nil, &out)

@@ -27,7 +27,7 @@ const (
 	blockSuffix = ".parquet"
 	tempSuffix  = ".tmp"
 	tornFolder  = "torn"
-	maxTorn     = 8 // files in it, for each signal
+	maxTorn     = 8 // blocks in it, for each signal
 	metaKey     = "atoll.block"
 )
 
@@ -209,18 +209,24 @@ func (t *table) moveAside(path string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("set block aside: %w", err)
 	}
-	if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
+	aside := filepath.Join(dir, filepath.Base(path))
+	if err := os.Rename(path, aside); err != nil {
 		return fmt.Errorf("set block aside: %w", err)
 	}
-	return t.forgetTorn(dir)
+	now := time.Now()
+	if err := errors.Join(os.Chtimes(aside, now, now), forgetTorn(dir)); err != nil {
+		t.log.Warn("blocks that were set aside stay", "error", err)
+	}
+	return nil
 }
 
-// forgetTorn removes all but the newest maxTorn files of those that were set aside.
-func (t *table) forgetTorn(dir string) error {
+// forgetTorn removes all but the maxTorn blocks that were set aside last. Parts of the log, which somebody may still read, stay.
+func forgetTorn(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("list blocks set aside: %w", err)
 	}
+	list = slices.DeleteFunc(list, func(d fs.DirEntry) bool { return d.IsDir() || filepath.Ext(d.Name()) != blockSuffix })
 	when := func(d fs.DirEntry) time.Time {
 		info, err := d.Info()
 		if err != nil {
@@ -232,7 +238,9 @@ func (t *table) forgetTorn(dir string) error {
 		return cmp.Or(when(a).Compare(when(b)), strings.Compare(a.Name(), b.Name()))
 	})
 	for _, d := range list[:max(len(list)-maxTorn, 0)] {
-		err = errors.Join(err, os.Remove(filepath.Join(dir, d.Name())))
+		if e := os.Remove(filepath.Join(dir, d.Name())); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

@@ -510,7 +510,7 @@ func TestATornBlockIsSetAsideAndTheOthersAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 7 {
-		old := fmt.Sprintf("%s/spans/torn/old-%d", dir, i)
+		old := fmt.Sprintf("%s/spans/torn/old-%d.parquet", dir, i)
 		if err := os.WriteFile(old, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -537,7 +537,7 @@ func TestATornBlockIsSetAsideAndTheOthersAnswer(t *testing.T) {
 	if err != nil || len(u.Torn) != 4 {
 		t.Errorf("set aside: %q, %v", u.Torn, err)
 	}
-	if torn, _ := filepath.Glob(dir + "/spans/torn/*"); len(torn) != 8 || !strings.HasSuffix(torn[4], "/old-3") {
+	if torn, _ := filepath.Glob(dir + "/spans/torn/*"); len(torn) != 8 || !strings.HasSuffix(torn[4], "/old-3.parquet") {
 		t.Errorf("in the folder: %q", torn)
 	}
 }

@@ -43,11 +43,12 @@ export function Dead({ bus }: { bus?: Bus }) {
       setMore({ dead_letters: more?.dead_letters ?? [], next, error: e as Problem });
     }
   };
-  const toggle = (list: number[], on: boolean) => {
-    const s = new Set(picked);
-    for (const o of list) on ? s.add(o) : s.delete(o);
-    setPicked(s);
-  };
+  const toggle = (list: number[], on: boolean) =>
+    setPicked((was) => {
+      const s = new Set(was);
+      for (const o of list) on ? s.add(o) : s.delete(o);
+      return s;
+    });
   const subs = bus?.subscriptions.map((s) => s.subscription) ?? [];
   const fits = sub || topic ? "that fit" : "of them";
   return (

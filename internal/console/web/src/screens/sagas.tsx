@@ -1,5 +1,5 @@
 // Sagas: definitions, and their instances to search, select and act on.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState, type Dispatch, type StateUpdater } from "preact/hooks";
 import { get, post, Problem, q } from "../api";
 import { useAsk, useLive } from "../live";
 import { useKeys } from "../keys";
@@ -238,12 +238,13 @@ const means = {
   cancel: "Undoes what the instance has done, in reverse. From its pivot on that is not possible any more; only a pivot that is parked can still be cancelled, by which you say that it was not taken.",
 };
 
-function cols(picked: Set<string>, setPicked: (s: Set<string>) => void, open: SagaInstance[]): Col<SagaInstance>[] {
-  const toggle = (ids: string[], on: boolean) => {
-    const next = new Set(picked);
-    for (const id of ids) on ? next.add(id) : next.delete(id);
-    setPicked(next);
-  };
+function cols(picked: Set<string>, setPicked: Dispatch<StateUpdater<Set<string>>>, open: SagaInstance[]): Col<SagaInstance>[] {
+  const toggle = (ids: string[], on: boolean) =>
+    setPicked((was) => {
+      const next = new Set(was);
+      for (const id of ids) on ? next.add(id) : next.delete(id);
+      return next;
+    });
   return [
     {
       key: "pick",

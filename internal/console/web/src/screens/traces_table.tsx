@@ -25,7 +25,7 @@ export function Told({ table }: { table: TableAnswer }) {
         </Card>
       )}
       <Card flush title="Table">
-        <Table label="Table" name="told" cols={table.columns.map(column)} rows={table.rows.map((cells, i) => ({ cells, i }))} id={(r) => String(r.i)} />
+        <Table label="Table" name="told" cols={table.columns.map(column)} rows={table.rows.map((cells, i) => ({ cells, i }))} id={(r) => JSON.stringify(r.cells) + r.i} />
       </Card>
     </>
   );
