@@ -272,7 +272,7 @@ func (e *Engine) step(t *task, key string, h Happening) {
 		return // somebody is still to be told
 	}
 	if before == Pending && state.Phase == Inactive && e.owed(x) { // it fired before, and somebody is still to be told that it does not
-		state = State{Phase: Resolved, Since: h.At, Started: x.state.Started, Seen: h.At, Value: h.Value}
+		state = State{Phase: Resolved, Since: x.state.Ended, Started: x.state.Fired, Seen: h.At, Value: h.Value}
 	}
 	x.state = state
 	switch effect.Phase {

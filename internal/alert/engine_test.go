@@ -122,10 +122,10 @@ func (l *listener) tried() int {
 	return l.tries
 }
 
-func (l *listener) first() *alert.Notification {
+func (l *listener) nth(i int) *alert.Notification {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.heard[0]
+	return l.heard[i]
 }
 
 // said is what was heard, as "after group: +alert -alert".
@@ -452,7 +452,7 @@ func TestARuleWithTooManyAlertsKeepsThoseThatItHasAndCountsTheOthers(t *testing.
 				t.Fatalf("alert %d has lost its place", i)
 			}
 		}
-		if n := l.first(); len(n.Alerts) != 100 || n.Truncated == 0 {
+		if n := l.nth(0); len(n.Alerts) != 100 || n.Truncated == 0 {
 			t.Errorf("a notification holds %d alerts and leaves out %d", len(n.Alerts), n.Truncated)
 		}
 		if len(e.History(0)) != alert.MaxHistory || len(e.History(7)) != 7 {

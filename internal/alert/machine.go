@@ -30,11 +30,15 @@ type State struct {
 	Fine    time.Time `json:"fine,omitzero"`    // since when a firing alert is fine; zero while it is wrong
 	Missing time.Time `json:"missing,omitzero"` // since when there is no data; zero while there is
 	Value   float64   `json:"value,omitempty"`  // of the last answer
+
+	// While it is pending again: when it became wrong the time before, and when it ceased to fire.
+	Fired time.Time `json:"fired,omitzero"`
+	Ended time.Time `json:"ended,omitzero"`
 }
 
 // notAfter sets times that lie ahead to now.
 func (s *State) notAfter(now time.Time) {
-	for _, t := range []*time.Time{&s.Since, &s.Started, &s.Seen, &s.Fine, &s.Missing} {
+	for _, t := range []*time.Time{&s.Since, &s.Started, &s.Seen, &s.Fine, &s.Missing, &s.Fired, &s.Ended} {
 		if t.After(now) {
 			*t = now
 		}
@@ -112,12 +116,15 @@ func wrong(p Policy, s State, h Happening) (State, Effect) {
 	case s.Phase == Firing:
 		return s, Effect{}
 	case s.Phase != Pending || gap:
+		if s.Phase == Resolved {
+			s.Fired, s.Ended = s.Started, s.Since
+		}
 		s.Phase, s.Since, s.Started = Pending, h.At, h.At
 	}
 	if h.At.Sub(s.Since) < p.For {
 		return s, Effect{}
 	}
-	s.Phase, s.Since = Firing, h.At
+	s.Phase, s.Since, s.Fired, s.Ended = Firing, h.At, time.Time{}, time.Time{}
 	return s, Effect{Phase: Firing, Reason: ReasonWrong}
 }
 

@@ -117,7 +117,7 @@ func (e *Engine) members(t *teller, g *Group, now time.Time) []Alert {
 			}
 			a := e.view(x, now)
 			if pending {
-				a.Phase, a.Ended = Resolved, a.Since
+				a.Phase, a.Since, a.Started, a.Ended = Resolved, x.state.Ended, x.state.Fired, x.state.Ended
 			}
 			out = append(out, a)
 		}

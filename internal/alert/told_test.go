@@ -104,7 +104,10 @@ func TestThatAnAlertIsOverIsToldHoweverLateTheReceiverCanBeTold(t *testing.T) {
 				pass(time.Hour)
 				said := l.said(start)
 				if len(said) < 2 || !strings.HasSuffix(said[1], ": -a") || (last > 0) != (len(said) > 2 && strings.HasSuffix(said[2], ": +a")) {
-					t.Errorf("%s: it heard %v", name, said)
+					t.Fatalf("%s: it heard %v", name, said)
+				}
+				if a := l.nth(1).Alerts[0]; a.Ended.Sub(a.Started) < 6*time.Minute {
+					t.Errorf("%s: it is told to have lasted from %s to %s", name, a.Started, a.Ended)
 				}
 			})
 		}
@@ -145,7 +148,7 @@ func TestALargeGroupIsToldOfOnce(t *testing.T) {
 		if l.tried() != 1 {
 			t.Fatalf("it was told %d times", l.tried())
 		}
-		if n := l.first(); n.Truncated != 50 || n.TruncatedResolved != 0 {
+		if n := l.nth(0); n.Truncated != 50 || n.TruncatedResolved != 0 {
 			t.Errorf("%d are left out, %d of them resolved", n.Truncated, n.TruncatedResolved)
 		}
 		w.set("hot", many(0)...)

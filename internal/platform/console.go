@@ -71,6 +71,16 @@ func (p *Platform) startConsole(ctx context.Context, handler http.Handler) error
 	return nil
 }
 
+// consoleStays refuses an App that gives the port to something else which the console has until the application starts again.
+func (p *Platform) consoleStays(app *manifest.App) error {
+	at := strings.TrimPrefix(p.console.url, "http://")
+	if at == "" || !app.Wants(at) {
+		return nil
+	}
+	return fault.New(fault.CodeRestartNeeded, "the console listens on %s until the application starts again, and now something else is to have that port", at).
+		Fix("choose another port, or end the application with atoll down and start it: the console gives way then")
+}
+
 // ConsoleLink makes a link that logs in to the console once.
 func (p *Platform) ConsoleLink() (api.ConsoleLink, error) {
 	if p.console.url == "" {

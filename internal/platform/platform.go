@@ -298,6 +298,9 @@ func (p *Platform) putInForce(ctx context.Context, app *manifest.App) error {
 	if err := p.edge.prepare(ctx, &app.Gateway); err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}
+	if err := p.consoleStays(app); err != nil {
+		return errors.Join(err, p.undeclareCalls(ctx))
+	}
 	if err := checkReceivers(app); err != nil {
 		return errors.Join(err, p.undeclareCalls(ctx))
 	}

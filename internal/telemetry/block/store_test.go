@@ -28,10 +28,21 @@ type world struct {
 	spans     []telemetry.Span
 	records   []telemetry.Record
 	texts     map[telemetry.Signal][]string // canonical, of each row
+	began     map[int64]bool                // when spans began
+}
+
+// start is a moment within the last 50 ms at which no other span began: of two that began together either may come first.
+func (w *world) start() int64 {
+	at := w.now - int64(w.rnd.IntN(50_000_000))
+	for w.began[at] {
+		at++
+	}
+	w.began[at] = true
+	return at
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC).UnixNano()}
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC).UnixNano(), began: map[int64]bool{}}
 	for i := range 6 {
 		w.resources = append(w.resources, &telemetry.Resource{
 			Service: []string{"orders", "billing", "stock", "mail", "orders", ""}[i], Replica: []string{"a", "", "c", "d", "e", ""}[i],
@@ -93,11 +104,11 @@ func (w *world) batch(spans, records int) *telemetry.Batch {
 			copy(trace[:8], a[:])
 			copy(trace[8:], c[:])
 		}
-		w.now += int64(w.rnd.IntN(1_000_000))
+		w.now += 1 + int64(w.rnd.IntN(1_000_000))
 		s := telemetry.Span{
 			Resource: w.resources[w.rnd.IntN(len(w.resources))], Scope: w.scopes[w.rnd.IntN(3)], TraceID: trace, SpanID: w.id(),
 			Name: []string{"GET /orders", "POST /orders/{id}", "select", ""}[w.rnd.IntN(4)], Kind: telemetry.SpanKind(w.rnd.IntN(6)),
-			Start: w.now - int64(w.rnd.IntN(50_000_000)), Duration: int64(w.rnd.ExpFloat64() * 1e7), Attrs: w.attrs(),
+			Start: w.start(), Duration: int64(w.rnd.ExpFloat64() * 1e7), Attrs: w.attrs(),
 		}
 		if w.rnd.IntN(3) > 0 {
 			s.Parent = w.id()
@@ -115,7 +126,7 @@ func (w *world) batch(spans, records int) *telemetry.Batch {
 		b.Spans = append(b.Spans, s)
 	}
 	for range records {
-		w.now += int64(w.rnd.IntN(1_000_000))
+		w.now += 1 + int64(w.rnd.IntN(1_000_000))
 		r := telemetry.Record{
 			Resource: w.resources[w.rnd.IntN(len(w.resources))], Scope: w.scopes[w.rnd.IntN(3)], Time: w.now,
 			Severity: uint8(w.rnd.IntN(25)), Attrs: w.attrs(),
