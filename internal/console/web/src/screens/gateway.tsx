@@ -11,10 +11,10 @@ import "./gateway.css";
 
 const requests = 'http_server_request_duration_seconds_count{atoll_kind="gateway"';
 
-/** byRoute gives the value of a route: of its path, and where several routes have that, of the service too that it leads to. */
+/** byRoute gives the value of a route: of its path, and where several routes have that, of its methods too and of the service that it leads to. */
 function byRoute(routes: GatewayRoute[], a: PromAnswer | undefined) {
-  const values = (a?.data?.result ?? []).map((s) => ({ path: s.metric.http_route, service: s.metric.service, n: Number(s.value?.[1] ?? 0) }));
-  return (r: GatewayRoute) => values.filter((v) => v.path === r.path && (!shared(routes, r) || v.service === asked(r))).reduce((n, v) => n + v.n, 0);
+  const values = (a?.data?.result ?? []).map((s) => ({ path: s.metric.http_route, method: s.metric.http_request_method ?? "", service: s.metric.service, n: Number(s.value?.[1] ?? 0) }));
+  return (r: GatewayRoute) => values.filter((v) => v.path === r.path && (!shared(routes, r) || (v.service === asked(r) && (!r.methods || r.methods.includes(v.method))))).reduce((n, v) => n + v.n, 0);
 }
 
 const shared = (routes: GatewayRoute[], r: GatewayRoute) => routes.filter((one) => one.path === r.path).length > 1;
@@ -46,9 +46,9 @@ export default function Gateway() {
   const app = useLive<App>("5s /v1/app");
   const routes = useLive<{ routes: GatewayRoute[] }>("5s /v1/routes");
   const by = useCourse(`sum by (http_route, service) (rate(${requests}}[${rateWindow()}]))`);
-  const totals = useInstant(`sum by (http_route, service) (increase(${requests}}[${whole()}]))`);
-  const failed = useInstant(`sum by (http_route, service) (increase(${requests},error_type!=""}[${whole()}]))`);
-  const limited = useInstant(`sum by (http_route, service) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
+  const totals = useInstant(`sum by (http_route, http_request_method, service) (increase(${requests}}[${whole()}]))`);
+  const failed = useInstant(`sum by (http_route, http_request_method, service) (increase(${requests},error_type!=""}[${whole()}]))`);
+  const limited = useInstant(`sum by (http_route, http_request_method, service) (increase(${requests},atoll_code="limit-exceeded"}[${whole()}]))`);
   const p99 = useInstant(`histogram_quantile(0.99, sum by (http_route, service, le) (rate(http_server_request_duration_seconds_bucket{atoll_kind="gateway"}[${whole()}])))`);
   const find = param("find").toLowerCase();
   const list = routes.data?.routes ?? [];
