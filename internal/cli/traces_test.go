@@ -105,6 +105,17 @@ func TestATraceIsDrawnAsATreeWithTimes(t *testing.T) {
 	})
 }
 
+// wantCritical holds the milliseconds that a trace waited for each of its spans against what they are.
+func wantCritical(t *testing.T, spans []api.Span, want map[string]int) {
+	t.Helper()
+	got := cli.CriticalTimes(spans)
+	for id, ms := range want {
+		if got[id] != time.Duration(ms)*time.Millisecond {
+			t.Errorf("%s: got %s, want %dms", id, got[id], ms)
+		}
+	}
+}
+
 func TestTheCriticalPathIsWhatTheTraceWaitedFor(t *testing.T) {
 	spans := []api.Span{
 		apiSpan("root", "", "a", "server", "x", 0, 100, "ok"),
@@ -114,17 +125,12 @@ func TestTheCriticalPathIsWhatTheTraceWaitedFor(t *testing.T) {
 		apiSpan("within", "late", "a", "internal", "x", 50, 10, "ok"),
 		apiSpan("after", "root", "b", "consumer", "x", 150, 50, "ok"),
 	}
-	got := cli.CriticalTimes(spans)
-	for id, want := range map[string]int{"root": 40, "early": 20, "beside": 0, "late": 30, "within": 10, "after": 50} {
-		if got[id] != time.Duration(want)*time.Millisecond {
-			t.Errorf("%s: got %s, want %dms", id, got[id], want)
-		}
-	}
+	wantCritical(t, spans, map[string]int{"root": 40, "early": 20, "beside": 0, "late": 30, "within": 10, "after": 50})
 }
 
 // TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt has consumers that begin while the one that publishes still works, or after that.
 func TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt(t *testing.T) {
-	got := cli.CriticalTimes([]api.Span{
+	wantCritical(t, []api.Span{
 		apiSpan("post", "", "leads", "server", "x", 0, 10, "ok"),
 		apiSpan("stored", "post", "leads", "internal", "x", 2, 4, "ok"),
 		apiSpan("enrich", "post", "enrichment", "consumer", "x", 50, 40, "ok"),
@@ -133,43 +139,28 @@ func TestWhatAnEventBeganIsOnTheCriticalPathWithAllThatBeganIt(t *testing.T) {
 		apiSpan("beside", "enrich", "leads", "consumer", "x", 81, 25, "ok"),
 		apiSpan("route", "qualify", "routing", "consumer", "x", 100, 50, "ok"),
 		apiSpan("crm", "qualify", "crm", "consumer", "x", 101, 20, "ok"),
-	})
-	for id, want := range map[string]int{"post": 6, "stored": 4, "enrich": 30, "qualify": 15, "asks": 5, "beside": 0, "route": 50, "crm": 0} {
-		if got[id] != time.Duration(want)*time.Millisecond {
-			t.Errorf("%s: got %s, want %dms", id, got[id], want)
-		}
-	}
+	}, map[string]int{"post": 6, "stored": 4, "enrich": 30, "qualify": 15, "asks": 5, "beside": 0, "route": 50, "crm": 0})
 }
 
 // TestAllStepsOfASagaAreOnTheCriticalPath has steps that are children of the request that started the saga, and ended long before.
 func TestAllStepsOfASagaAreOnTheCriticalPath(t *testing.T) {
-	got := cli.CriticalTimes([]api.Span{
+	wantCritical(t, []api.Span{
 		apiSpan("start", "", "orders", "server", "x", 0, 10, "ok"),
 		apiSpan("reserve", "start", "shipping", "server", "x", 20, 100, "ok"),
 		apiSpan("invoice", "start", "billing", "server", "x", 130, 100, "ok"),
 		apiSpan("charge", "start", "billing", "server", "x", 240, 100, "ok"),
-	})
-	for id, want := range map[string]int{"start": 10, "reserve": 100, "invoice": 100, "charge": 100} {
-		if got[id] != time.Duration(want)*time.Millisecond {
-			t.Errorf("%s: got %s, want %dms", id, got[id], want)
-		}
-	}
+	}, map[string]int{"start": 10, "reserve": 100, "invoice": 100, "charge": 100})
 }
 
 // TestWhatEndsAMomentAfterItsCallerIsStillWaitedFor has a service that goes on after its last byte.
 func TestWhatEndsAMomentAfterItsCallerIsStillWaitedFor(t *testing.T) {
-	got := cli.CriticalTimes([]api.Span{
+	wantCritical(t, []api.Span{
 		apiSpan("root", "", "a", "internal", "x", 0, 100, "ok"),
 		apiSpan("client", "root", "a", "internal", "x", 10, 40, "ok"),
 		apiSpan("server", "client", "a", "internal", "x", 12, 39, "ok"),
 		apiSpan("query", "server", "a", "internal", "x", 15, 30, "ok"),
 		apiSpan("second", "root", "a", "internal", "x", 60, 30, "ok"),
-	})
-	for id, want := range map[string]int{"root": 30, "client": 2, "server": 8, "query": 30, "second": 30} {
-		if got[id] != time.Duration(want)*time.Millisecond {
-			t.Errorf("%s: got %s, want %dms", id, got[id], want)
-		}
-	}
+	}, map[string]int{"root": 30, "client": 2, "server": 8, "query": 30, "second": 30})
 }
 
 func TestWhatAtollSawStaysWhereItWas(t *testing.T) {

@@ -14,8 +14,9 @@
 // are counted by service. Traces can be sampled when they go to blocks: those that failed and the slowest are kept always.
 //
 // Each block names the checksum of its footer, which has those of all its parts. One that does not hold what it says is moved to the
-// folder torn when it is opened or read, told of in Usage and the log, and believed in nothing; its rows are lost. The eight of each signal that were set aside last are kept, to be looked at. So is a part of the
-// write-ahead log whose rows no block can hold, which would be tried for ever otherwise. A table has at most 400 columns of attributes
+// folder torn when it is opened or read, told of in Usage and the log, and believed in nothing; its rows are lost. So is a part of the
+// write-ahead log whose rows no block can hold, which would be tried for ever otherwise. Of blocks in that folder the eight of each signal that
+// were set aside last are kept, to be looked at. A table has at most 400 columns of attributes
 // and as many of resources, with keys of at most 256 bytes; what goes beyond is kept in a column of JSON, of a resource at most 1 KiB: the
 // rest is left out, and the log tells how many attributes that were. A block names 1000 services.
 //

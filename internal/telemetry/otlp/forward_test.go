@@ -281,17 +281,23 @@ func TestATornTailLeavesThePositionWhereItIs(t *testing.T) {
 		info, err := os.Stat(files[1])
 		must(t, err)
 		must(t, os.Truncate(files[1], info.Size()-1))
-		to := &backend{}
-		f = open(t, dir, to, opts)
-		defer closeForwarder(t, f)
-		run(t, f, time.Minute)
-		if got := strings.Join(to.names, ""); got != "bc" {
-			t.Errorf("sent %q", got)
-		}
-		if s := f.Stats(); s.Damaged != 1 || s.Queued != 0 {
-			t.Errorf("counted %+v", s)
-		}
+		passesOver(t, dir, opts, "bc")
 	})
+}
+
+// passesOver opens a queue of which one entry is damaged: what is left of it is sent, and the one is counted.
+func passesOver(t *testing.T, dir string, opts otlp.ForwarderOptions, want string) {
+	t.Helper()
+	to := &backend{}
+	f := open(t, dir, to, opts)
+	defer closeForwarder(t, f)
+	run(t, f, time.Minute)
+	if got := strings.Join(to.names, ""); got != want {
+		t.Errorf("sent %q", got)
+	}
+	if s := f.Stats(); s.Damaged != 1 || s.Queued != 0 {
+		t.Errorf("counted %+v", s)
+	}
 }
 
 func TestForwarderPassesOverADamagedSegment(t *testing.T) {
@@ -311,16 +317,7 @@ func TestForwarderPassesOverADamagedSegment(t *testing.T) {
 		must(t, err)
 		b[len(b)/2+40] ^= 1
 		must(t, os.WriteFile(files[0], b, 0o600))
-		to := &backend{}
-		f = open(t, dir, to, opts)
-		defer closeForwarder(t, f)
-		run(t, f, time.Minute)
-		if got := strings.Join(to.names, ""); got != "acdef" {
-			t.Errorf("sent %q", got)
-		}
-		if s := f.Stats(); s.Damaged != 1 || s.Queued != 0 {
-			t.Errorf("counted %+v", s)
-		}
+		passesOver(t, dir, opts, "acdef")
 	})
 }
 

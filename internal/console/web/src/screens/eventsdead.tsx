@@ -6,7 +6,7 @@ import { duration, plural } from "../time";
 import { param, set } from "../url";
 import { Answer, Card, Dialog, Empty, Failed, Time } from "../ui/basic";
 import { notify } from "../ui/notices";
-import { Table } from "../ui/table";
+import { picking, Table } from "../ui/table";
 import type { Bus, DeadLetter, Settled } from "../types";
 import { base64, EventView, settledText } from "./eventparts";
 import { Confirm, json } from "../ui/confirm";
@@ -43,12 +43,7 @@ export function Dead({ bus }: { bus?: Bus }) {
       setMore({ dead_letters: more?.dead_letters ?? [], next, error: e as Problem });
     }
   };
-  const toggle = (list: number[], on: boolean) =>
-    setPicked((was) => {
-      const s = new Set(was);
-      for (const o of list) on ? s.add(o) : s.delete(o);
-      return s;
-    });
+  const toggle = (list: number[], on: boolean) => setPicked((was) => picking(was, list, on));
   const subs = bus?.subscriptions.map((s) => s.subscription) ?? [];
   const fits = sub || topic ? "that fit" : "of them";
   return (

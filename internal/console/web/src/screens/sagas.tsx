@@ -8,7 +8,7 @@ import { bounds, count, duration, moving, plural, range, rangeText } from "../ti
 import { go, href, param, set } from "../url";
 import { Answer, Card, Dialog, Empty, Failed, Loading, Page, sentence, Time } from "../ui/basic";
 import { notify } from "../ui/notices";
-import { Table, type Col } from "../ui/table";
+import { picking, Table, type Col } from "../ui/table";
 import type { Saga, SagaActed, SagaDetail, SagaInstance } from "../types";
 import { State, states, sagaTone } from "./sagaparts";
 import { Confirm, json } from "../ui/confirm";
@@ -239,12 +239,7 @@ const means = {
 };
 
 function cols(picked: Set<string>, setPicked: Dispatch<StateUpdater<Set<string>>>, open: SagaInstance[]): Col<SagaInstance>[] {
-  const toggle = (ids: string[], on: boolean) =>
-    setPicked((was) => {
-      const next = new Set(was);
-      for (const id of ids) on ? next.add(id) : next.delete(id);
-      return next;
-    });
+  const toggle = (ids: string[], on: boolean) => setPicked((was) => picking(was, ids, on));
   return [
     {
       key: "pick",

@@ -86,6 +86,13 @@ export function Table<T>({ cols, rows, id, link, name, label }: { cols: Col<T>[]
   );
 }
 
+/** picking is what is picked once some rows are or no longer are. A row that was drawn a while ago adds to what is picked now. */
+export function picking<T>(was: Set<T>, rows: T[], on: boolean): Set<T> {
+  const now = new Set(was);
+  for (const r of rows) on ? now.add(r) : now.delete(r);
+  return now;
+}
+
 const many = 60; // rows, from which on the widths of columns stand still
 
 /** useStill keeps the columns of a long table as wide as they were at first: otherwise each change in a cell lays out all cells anew. */
