@@ -62,7 +62,7 @@ function Actions({ s }: { s: Service }) {
   const path = "/v1/services/" + encodeURIComponent(s.service);
   const restart = async () => {
     setBusy(true);
-    await act(post(path + "/restart"), `${s.service} has new replicas, and no request was dropped`);
+    await act(post(path + "/restart"), `${s.service} has new replicas`);
     setBusy(false);
   };
   return (
